@@ -1,0 +1,2 @@
+//! The packet decision of the director.
+#![no_std]

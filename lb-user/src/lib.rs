@@ -1,0 +1,1 @@
+//! lbd and lbadm as a library.

@@ -1,0 +1,1 @@
+//! Network-namespace topologies for whole-system tests, the demo and the replay of recordings.

@@ -1,0 +1,2 @@
+//! Set-up, build, tests, demo and measurements of the project.
+fn main() {}
