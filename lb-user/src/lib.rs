@@ -1,1 +1,6 @@
-//! lbd and lbadm as a library.
+//! lbd, the director's daemon, and lbadm, its tool, as one library of layers (ARCHITECTURE.md).
+//!
+//! Pure modules: [`model`], [`api`]. They know neither sockets nor clocks nor files.
+
+pub mod api;
+pub mod model;

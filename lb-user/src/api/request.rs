@@ -1,0 +1,77 @@
+//! What a client of the control socket may ask.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{DestinationAddress, DestinationSpec, MarkRule, ServiceKey, ServiceSpec, Timeouts};
+
+/// A request. Changes are answered by [`super::Response::Done`] or [`super::Response::Refused`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "request")]
+pub enum Request {
+    /// `-A`.
+    AddService {
+        /// The new service.
+        service: ServiceSpec,
+    },
+    /// `-E`: replaces everything but the key.
+    EditService {
+        /// The service as it is to be.
+        service: ServiceSpec,
+    },
+    /// `-D`.
+    DeleteService {
+        /// Which service.
+        key: ServiceKey,
+    },
+    /// `-C`: every service.
+    Clear,
+    /// `-a`.
+    AddDestination {
+        /// Of which service.
+        key: ServiceKey,
+        /// The new destination.
+        destination: DestinationSpec,
+    },
+    /// `-e`: replaces everything but the address.
+    EditDestination {
+        /// Of which service.
+        key: ServiceKey,
+        /// The destination as it is to be.
+        destination: DestinationSpec,
+    },
+    /// `-d`.
+    DeleteDestination {
+        /// Of which service.
+        key: ServiceKey,
+        /// Which destination.
+        address: DestinationAddress,
+    },
+    /// `-Z`, of one service or of all.
+    Zero {
+        /// Which service, all where `None`.
+        key: Option<ServiceKey>,
+    },
+    /// `--set`: a value of 0 leaves that timeout as it is.
+    SetTimeouts {
+        /// The three timeouts, seconds.
+        timeouts: Timeouts,
+    },
+    /// `-L --timeout`.
+    Timeouts,
+    /// `-L`, of one service or of all; answered by [`super::Response::Services`] lines, unsorted.
+    Services {
+        /// Which service, all where `None`.
+        key: Option<ServiceKey>,
+    },
+    /// `-L -c`; answered by [`super::Response::Connections`] lines.
+    Connections,
+    /// Replaces the rules that give marks.
+    SetMarks {
+        /// The rules in order.
+        rules: Vec<MarkRule>,
+    },
+    /// The rules that give marks.
+    Marks,
+    /// Whether lbd forwards, and how.
+    Status,
+}

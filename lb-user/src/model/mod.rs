@@ -1,0 +1,13 @@
+//! The words of the configuration: virtual services, destinations and what they carry, validated.
+//!
+//! Pure: no sockets, no clock, no files. Everything else in user space speaks in these types.
+
+mod names;
+mod service;
+
+pub use self::service::{
+    DestinationAddress, DestinationSpec, Fwmark, MarkRule, Netmask, Owner, Persistence, Protocol,
+    SchedulerFlags, ServiceKey, ServiceSpec, Timeouts, Tunnel, TunnelChecksum, TunnelKind,
+};
+pub use lb_common::fwd::ForwardingMethod;
+pub use lb_common::sched::Scheduler;
