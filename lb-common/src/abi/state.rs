@@ -2,7 +2,7 @@
 
 /// The director's settings: the one element of map `SETTINGS` (ARRAY, mmapable). Writer: the daemon.
 #[repr(C, align(64))]
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     /// [`super::ABI_VERSION`].
     pub abi: u32,
