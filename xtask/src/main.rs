@@ -1,6 +1,8 @@
 //! Set-up, build, tests, demo and measurements of the project: `cargo xtask COMMAND`.
 
+mod compile;
 mod ebpf_build;
+mod elf;
 mod interrupt;
 mod repo;
 mod run;
@@ -24,6 +26,8 @@ struct Arguments {
 enum Task {
     /// Installs what build, test and demo need and is missing; silent when all is there
     Setup,
+    /// Builds target/release/lbd, with its data path, and target/release/lbadm
+    Build,
 }
 
 fn main() -> ExitCode {
@@ -41,6 +45,7 @@ fn run_task(task: Task) -> Result<ExitCode> {
     interrupt::install()?;
     let repo = Repo::find();
     match task {
+        Task::Build => compile::build(&repo).map(|()| ExitCode::SUCCESS),
         Task::Setup => setup::ensure(&repo, Purpose::Test).map(|_| ExitCode::SUCCESS),
     }
 }
