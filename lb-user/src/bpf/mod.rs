@@ -7,17 +7,27 @@
 mod clock;
 mod error;
 mod events;
+mod execute;
+mod keys;
 mod links;
 mod listing;
 mod loader;
+mod mapped;
 mod maps;
+mod object;
+mod observe;
+mod pins;
+mod specs;
 mod sweep;
+mod sys;
 
 pub use self::clock::Clock;
 pub use self::error::{AttachError, LoadError, MapError};
 pub use self::events::{Events, NeighbourWanted};
 pub use self::links::{AttachMode, Attached, attached_interfaces, detach_all};
 pub use self::listing::Listing;
-pub use self::loader::{Dataplane, OpenOptions, ProgramName, Run, Sizes, remove_maps};
+pub use self::loader::{Dataplane, OpenOptions, Sizes};
 pub use self::maps::Maps;
+pub use self::object::{ProgramFacts, ProgramName, Run};
+pub use self::pins::remove_maps;
 pub use self::sweep::{Drift, MappedTables, PassStatistics, Step, Sweeper};
