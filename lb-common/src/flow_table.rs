@@ -132,8 +132,8 @@ pub trait Entry: Copy {
     /// Stores the word of a claimed slot, after everything else was written.
     fn publish(&self, word: u32);
     fn key(&self) -> Self::Key;
-    /// Whether the key is `key`, compared word by word in place.
-    fn matches(&self, key: &Self::Key) -> bool;
+    /// 0 where the key is `key`, compared word by word in place.
+    fn differs(&self, key: &Self::Key) -> u64;
     fn last_seen(&self) -> u32;
     fn set_last_seen(&self, tick: u32);
     fn timeout(&self) -> u32;
@@ -168,6 +168,8 @@ pub trait Table {
     fn bucket(&self, index: u32) -> Option<Self::Entry>;
     /// Where a key lives.
     fn place(&self, key: &<Self::Entry as Entry>::Key) -> Place;
+    /// The bucket of [`Table::place`], for a way off the common path.
+    fn home(&self, key: &<Self::Entry as Entry>::Key) -> u32;
 }
 
 /// Where a key lives: two buckets and the way its scan starts at.
@@ -248,13 +250,19 @@ pub enum Insertion<E> {
     Full,
 }
 
+/// 0 where an entry is live and has the key: one branch for both.
 #[inline(always)]
-fn scan<E: Entry>(base: E, key: &E::Key, start: u32) -> Option<Found<E>> {
+fn mismatch<E: Entry>(entry: E, word: Word, key: &E::Key) -> u64 {
+    u64::from(word.0 & Word::STATUS ^ Word::LIVE) | entry.differs(key)
+}
+
+#[inline(always)]
+fn scan<E: Entry>(base: E, key: &E::Key, start: u32, ways: u32) -> Option<Found<E>> {
     let mut i = 0;
-    while i < WAYS {
+    while i < ways {
         let entry = base.way(start.wrapping_add(i));
         let word = Word(entry.word());
-        if word.is_live() && entry.matches(key) {
+        if mismatch(entry, word, key) == 0 {
             return Some(Found { entry, word });
         }
         i += 1;
@@ -265,14 +273,30 @@ fn scan<E: Entry>(base: E, key: &E::Key, start: u32) -> Option<Found<E>> {
 /// Looks a key up.
 #[inline(always)]
 pub fn find<T: Table>(table: &T, key: &<T::Entry as Entry>::Key, place: Place) -> Option<Found<T::Entry>> {
+    look(table, key, place, WAYS)
+}
+
+/// As [`find`], for a way off the common path: slower, with less of the BPF stack.
+#[inline(always)]
+pub fn seek<T: Table>(table: &T, key: &<T::Entry as Entry>::Key, place: Place) -> Option<Found<T::Entry>> {
+    look(table, key, place, crate::abi::ways())
+}
+
+#[inline(always)]
+fn look<T: Table>(
+    table: &T,
+    key: &<T::Entry as Entry>::Key,
+    place: Place,
+    ways: u32,
+) -> Option<Found<T::Entry>> {
     let home = table.bucket(place.home)?;
-    if let Some(found) = scan(home, key, place.start) {
+    if let Some(found) = scan(home, key, place.start, ways) {
         return Some(found);
     }
     if home.gate() == 0 {
         return None;
     }
-    scan(table.bucket(place.partner)?, key, place.start)
+    scan(table.bucket(place.partner)?, key, place.start, ways)
 }
 
 /// Whether an entry's time is over.
@@ -281,80 +305,115 @@ pub fn find<T: Table>(table: &T, key: &<T::Entry as Entry>::Key, place: Place) -
 pub const fn expired(now: u32, last_seen: u32, timeout: u32) -> bool {
     let age = now.wrapping_sub(last_seen);
     // A tick taken on another CPU may lie a little ahead of ours.
-    age > timeout && age < 0xffff_0000
+    age > timeout && (age as u64) < AHEAD
 }
 
-/// Reads what [`Removed`] needs, then frees the slot if its word is still `word`.
+/// Reads what [`Removed`] needs into `removed`, then frees the slot if its word is still `word`; whether
+/// that took place.
 #[inline(always)]
 fn take<T: Table>(
     table: &T,
     entry: T::Entry,
     word: Word,
     status: u32,
-) -> Option<Removed<<T::Entry as Entry>::Key>> {
-    let removed = Removed {
-        word,
-        key: entry.key(),
-        destination: entry.destination(),
-        flags: entry.flags(),
-        peer: entry.peer(),
-        peer_generation: entry.peer_generation(),
-        link: entry.link(),
-    };
+    removed: &mut Removed<<T::Entry as Entry>::Key>,
+) -> bool {
+    removed.word = word;
+    removed.key = entry.key();
+    removed.destination = entry.destination();
+    removed.flags = entry.flags();
+    removed.peer = entry.peer();
+    removed.peer_generation = entry.peer_generation();
+    removed.link = entry.link();
     if !entry.swap_word(word.0, word.next(status)) {
-        return None;
+        return false;
     }
     if word.has(Word::DISPLACED)
-        && let Some(home) = table.bucket(table.place(&removed.key).home)
+        && let Some(home) = table.bucket(table.home(&removed.key))
     {
         home.add_gate(u32::MAX);
     }
-    Some(removed)
+    true
 }
 
-/// Removes a live entry; `None` when it changed meanwhile. Whoever gets `Some` takes it off the counts.
+/// Removes a live entry into `removed`; `false` when it changed meanwhile. Whoever gets `true` takes it
+/// off the counts.
 #[inline(always)]
-pub fn remove<T: Table>(table: &T, found: Found<T::Entry>) -> Option<Removed<<T::Entry as Entry>::Key>> {
-    take(table, found.entry, found.word, Word::FREE)
+pub fn remove<T: Table>(
+    table: &T,
+    found: Found<T::Entry>,
+    removed: &mut Removed<<T::Entry as Entry>::Key>,
+) -> bool {
+    take(table, found.entry, found.word, Word::FREE, removed)
 }
 
-/// A slot worth taking: its way and word, and how bad it is to take it.
-#[derive(Clone, Copy)]
-struct Candidate {
-    way: u32,
-    word: u32,
-    /// 0 free, 1 expired, 2 weak, [`NONE`] none.
-    rank: u32,
-    age: u32,
-}
-
+/// Removes a live entry that is in no count (a reply entry, one that lost).
 #[inline(always)]
-fn candidate<E: Entry>(base: E, now: u32) -> Candidate {
-    let mut best = Candidate { way: 0, word: 0, rank: NONE, age: 0 };
+pub fn discard<T: Table>(table: &T, found: Found<T::Entry>) -> bool {
+    let word = found.word;
+    if word.has(Word::DISPLACED) {
+        let key = found.entry.key();
+        if !found.entry.swap_word(word.0, word.next(Word::FREE)) {
+            return false;
+        }
+        if let Some(home) = table.bucket(table.home(&key)) {
+            home.add_gate(u32::MAX);
+        }
+        return true;
+    }
+    found.entry.swap_word(word.0, word.next(Word::FREE))
+}
+
+/// How bad it is to take a slot: the rank first (below), then the youngest, then the way in the low bits.
+/// The smallest wins.
+type Score = u64;
+
+/// Rank of a weak entry. 0 is a free slot, 1 an entry whose time is over.
+const WEAK: u64 = 2;
+/// Rank of an entry that must stay.
+const TAKEN: u64 = 3;
+const RANK_SHIFT: u32 = 40;
+/// Bit of a score: the slot is in the partner bucket.
+const IN_PARTNER: u64 = 4;
+
+/// 1 where `a < b`, both below 2^63, without a branch.
+#[inline(always)]
+const fn below(a: u64, b: u64) -> u64 {
+    a.wrapping_sub(b) >> 63
+}
+
+/// Rank and age of a slot. Arithmetic without branches: with branches the verifier would follow a few
+/// dozen paths for each of eight slots.
+#[inline(always)]
+fn rank<E: Entry>(entry: E, word: Word, now: u32) -> (u64, u32) {
+    let status = u64::from(word.0 & Word::STATUS);
+    let (free, live) = (below(status, 1), status >> 1 & 1);
+    let age = now.wrapping_sub(entry.last_seen());
+    // A reply entry lives as long as its peer (timeout NONE: never over), a template as long as its
+    // connections. A tick taken on another CPU may lie a little ahead of ours.
+    let kept = u64::from(entry.flags() & TEMPLATE) / u64::from(TEMPLATE) & below(0, u64::from(entry.mark()));
+    let over =
+        below(u64::from(entry.timeout()), u64::from(age)) & below(u64::from(age), AHEAD) & !kept & live;
+    let weak = u64::from(word.0 & Word::WEAK) / u64::from(Word::WEAK) & live;
+    // 3 points for a free slot, 2 for one that is over, 1 for a weak one: the best of what holds.
+    let points = free << 1 | free | over << 1 | (weak & !over);
+    (TAKEN - (points & 3), age)
+}
+
+/// Ages above this are ticks ahead of ours.
+const AHEAD: u64 = 0xffff_0000;
+
+/// The best slot of a bucket. Not inlined: its registers would be spilled into its caller's frame.
+#[inline(never)]
+fn score<E: Entry>(base: E, now: u32) -> Score {
+    let mut best = Score::MAX;
     let mut i = 0;
-    while i < WAYS {
+    while i < crate::abi::ways() {
         let entry = base.way(i);
-        let word = Word(entry.word());
-        let (rank, age) = if word.is_free() {
-            (0, 0)
-        } else if !word.is_live() {
-            (NONE, 0)
-        } else {
-            let seen = entry.last_seen();
-            let age = now.wrapping_sub(seen);
-            // A reply entry lives as long as its peer, a template as long as its connections: timeout NONE.
-            let timeout = entry.timeout();
-            let kept = entry.flags() & TEMPLATE != 0 && entry.mark() != 0;
-            if timeout != NONE && !kept && expired(now, seen, timeout) {
-                (1, age)
-            } else if word.has(Word::WEAK) {
-                (2, age)
-            } else {
-                (NONE, 0)
-            }
-        };
-        if rank < best.rank || (rank == best.rank && rank == 2 && age > best.age) {
-            best = Candidate { way: i, word: word.0, rank, age };
+        let (rank, age) = rank(entry, Word(entry.word()), now);
+        let score = rank << RANK_SHIFT | u64::from(!age) << 8 | u64::from(i);
+        if score < best {
+            best = score;
         }
         i += 1;
     }
@@ -362,8 +421,8 @@ fn candidate<E: Entry>(base: E, now: u32) -> Candidate {
 }
 
 /// Inserts a new entry with protocol `state` and word `bits`, replacing an expired or the oldest weak
-/// one of its two buckets where no slot is free; what was replaced goes to `replaced`, and the caller takes
-/// it off the counts however the insertion ended.
+/// one of its two buckets where no slot is free; what was replaced goes to `room.removed`
+/// (`room.replaced` says so), and the caller takes it off the counts however the insertion ended.
 ///
 /// The caller looked the key up before.
 #[inline(always)]
@@ -372,39 +431,42 @@ pub fn insert<T: Table>(
     body: &Body<<T::Entry as Entry>::Key>,
     state: u8,
     bits: u32,
-    replaced: &mut Option<Removed<<T::Entry as Entry>::Key>>,
+    room: &mut Room<<T::Entry as Entry>::Key>,
 ) -> Insertion<T::Entry> {
-    let place = table.place(&body.key);
+    room.replaced = false;
+    let place = room.place;
     let Some(home) = table.bucket(place.home) else { return Insertion::Full };
-    let mut chosen = candidate(home, body.last_seen);
-    let mut displaced = false;
-    let mut base = home;
-    if chosen.rank > 1 {
+    let now = body.last_seen;
+    let mut best = score(home, now);
+    if best >> RANK_SHIFT >= WEAK && place.partner != place.home {
         let Some(partner) = table.bucket(place.partner) else { return Insertion::Full };
-        let other = candidate(partner, body.last_seen);
-        if other.rank < chosen.rank
-            || (other.rank == chosen.rank && other.rank == 2 && other.age > chosen.age)
-        {
-            chosen = other;
-            displaced = place.partner != place.home;
-            base = partner;
+        let other = score(partner, now);
+        if other < best {
+            best = other | IN_PARTNER;
         }
     }
-    if chosen.rank == NONE {
+    // By way of memory: the verifier then follows one path from here, not one for each way.
+    let best = crate::abi::through(&mut room.cell, best);
+    if best >> RANK_SHIFT >= TAKEN {
         return Insertion::Full;
     }
-    let entry = base.way(chosen.way);
-    let old = Word(chosen.word);
+    let way = best as u32 & (WAYS - 1);
+    let displaced = best & IN_PARTNER != 0;
+    let bucket = if displaced { place.partner } else { place.home };
+    let Some(base) = table.bucket(bucket) else { return Insertion::Full };
+    let entry = base.way(way);
+    let old = Word(entry.word());
     if old.is_free() {
         if !entry.swap_word(old.0, old.next(Word::CLAIMED)) {
             // Another CPU was faster; the client's next packet finds its own slot.
             return Insertion::Lost;
         }
     } else {
-        *replaced = take(table, entry, old, Word::CLAIMED);
-        if replaced.is_none() {
+        // Judged once more under the word that is swapped: it may have been established meanwhile.
+        if rank(entry, old, now).0 == TAKEN || !take(table, entry, old, Word::CLAIMED, &mut room.removed) {
             return Insertion::Lost;
         }
+        room.replaced = true;
     }
     let bits = if displaced { bits | Word::DISPLACED } else { bits };
     let word = Word::live(old.generation().wrapping_add(1), state, bits);
@@ -414,47 +476,43 @@ pub fn insert<T: Table>(
     }
     entry.publish(word.0);
     let found = Found { entry, word };
-    if is_second(table, place, &body.key, displaced, chosen.way) {
-        let _ = remove(table, found);
+    let mut first = first_way(home, &body.key);
+    if displaced && first == WAYS {
+        first = first_way(base, &body.key) | WAYS;
+    }
+    let ours = if displaced { way | WAYS } else { way };
+    if crate::abi::through(&mut room.cell, u64::from(first)) < u64::from(ours) {
+        discard(table, found);
         return Insertion::Lost;
     }
-    let bucket = if displaced { place.partner } else { place.home };
-    Insertion::Inserted { found, slot: bucket * WAYS + chosen.way }
+    Insertion::Inserted { found, slot: bucket * WAYS + way }
 }
 
-/// Whether the same key is live in a lower place: home before partner, lower way before higher.
+/// Memory for [`insert`], which is not to be BPF stack.
+#[derive(Debug, Clone, Copy)]
+pub struct Room<K> {
+    /// Where the key lives; filled in by the caller.
+    pub place: Place,
+    /// What was replaced.
+    pub removed: Removed<K>,
+    /// Whether something was.
+    pub replaced: bool,
+    /// For [`crate::abi::through`].
+    pub cell: u64,
+}
+
+/// The lowest way in which the key is live, [`WAYS`] without.
 #[inline(always)]
-fn is_second<T: Table>(
-    table: &T,
-    place: Place,
-    key: &<T::Entry as Entry>::Key,
-    displaced: bool,
-    way: u32,
-) -> bool {
-    let Some(home) = table.bucket(place.home) else { return false };
+fn first_way<E: Entry>(base: E, key: &E::Key) -> u32 {
     let mut i = 0;
-    while i < WAYS {
-        if displaced || i < way {
-            let entry = home.way(i);
-            if Word(entry.word()).is_live() && entry.matches(key) {
-                return true;
-            }
+    while i < crate::abi::ways() {
+        let entry = base.way(i);
+        if mismatch(entry, Word(entry.word()), key) == 0 {
+            return i;
         }
         i += 1;
     }
-    if displaced && let Some(partner) = table.bucket(place.partner) {
-        let mut i = 0;
-        while i < WAYS {
-            if i < way {
-                let entry = partner.way(i);
-                if Word(entry.word()).is_live() && entry.matches(key) {
-                    return true;
-                }
-            }
-            i += 1;
-        }
-    }
-    false
+    WAYS
 }
 
 /// The entry of a slot index, if it is live and of `generation`.

@@ -53,21 +53,20 @@ macro_rules! entry {
                 unsafe { core::ptr::read_volatile(&raw const (*self.0).key) }
             }
             #[inline(always)]
-            fn matches(&self, key: &$key) -> bool {
+            fn differs(&self, key: &$key) -> u64 {
                 let ours = (&raw const *key).cast::<u64>();
+                let mut differing = 0;
                 let mut i = 0;
                 while i < size_of::<$key>() / 8 {
-                    // SAFETY: valid by `new`; a key is so many aligned double words without padding.
-                    let equal = unsafe {
+                    // SAFETY: valid by `new`; a key is so many aligned
+                    // double words without padding.
+                    differing |= unsafe {
                         let theirs = (&raw const (*self.0).key).cast::<u64>();
-                        load_u64(theirs.add(i)) == *ours.add(i)
+                        load_u64(theirs.add(i)) ^ *ours.add(i)
                     };
-                    if !equal {
-                        return false;
-                    }
                     i += 1;
                 }
-                true
+                differing
             }
             #[inline(always)]
             fn last_seen(&self) -> u32 {
