@@ -1,6 +1,11 @@
 //! lbd, the director's daemon, and lbadm, its tool, as one library of layers (ARCHITECTURE.md).
 //!
-//! Pure modules: [`model`], [`api`]. They know neither sockets nor clocks nor files.
+//! Pure modules: [`model`], [`api`], [`cli`], [`instance`]. They know neither sockets nor clocks nor files.
+//!
+//! Adapters, one outside world each: [`client`] (the control socket as a client).
 
 pub mod api;
+pub mod cli;
+pub mod client;
+pub mod instance;
 pub mod model;
