@@ -7,5 +7,6 @@
 pub mod api;
 pub mod cli;
 pub mod client;
+pub mod config;
 pub mod instance;
 pub mod model;
