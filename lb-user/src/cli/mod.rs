@@ -4,5 +4,7 @@
 //! [`Names`](ipvsadm::Names), text goes to the writers it is given.
 
 mod control;
+pub mod ipvsadm;
+mod render;
 
 pub use self::control::{Control, ControlError};
