@@ -1,8 +1,8 @@
 //! lbd, the director's daemon, and lbadm, its tool, as one library of layers (ARCHITECTURE.md).
 //!
-//! Pure modules: [`model`], [`api`], [`cli`], [`instance`]. They know neither sockets nor clocks nor files.
+//! Pure modules: [`model`], [`api`], [`config`], [`cli`], [`instance`]. They know neither sockets nor clocks nor files.
 //!
-//! Adapters, one outside world each: [`client`] (the control socket as a client).
+//! Adapters, one outside world each: [`client`] (the control socket as a client), [`names`] (of hosts and services).
 
 pub mod api;
 pub mod cli;
@@ -10,3 +10,4 @@ pub mod client;
 pub mod config;
 pub mod instance;
 pub mod model;
+pub mod names;

@@ -20,6 +20,7 @@ use std::io::{self, BufRead, Write};
 use self::command::Command;
 pub use self::names::Names;
 use self::parse::Wrong;
+pub use self::usage::help;
 use super::Control;
 use super::render::{ListFormat, View};
 
@@ -40,14 +41,18 @@ pub enum Personality {
 }
 
 impl Personality {
-    /// The personality that a program of this name has.
+    /// The personality of a program of this name that is given `words` (behind the global options):
+    /// by its name, or because the first word is an option that is not lbadm's own.
     #[must_use]
-    pub fn of(program: &str) -> Option<Self> {
+    pub fn of(program: &str, words: &[String]) -> Option<Self> {
         match program {
             "ipvsadm" => Some(Self::Ipvsadm),
             "ipvsadm-save" => Some(Self::Save),
             "ipvsadm-restore" => Some(Self::Restore),
-            _ => None,
+            _ => match words.first().map(String::as_str) {
+                Some("-h" | "--help" | "-V" | "--version") | None => None,
+                Some(word) => word.starts_with('-').then_some(Self::Ipvsadm),
+            },
         }
     }
 }

@@ -5,8 +5,9 @@ pub(super) fn version() -> String {
     format!("ipvsadm v1.31 lbadm-{} (compiled with popt and IPVS v1.2.1)", env!("CARGO_PKG_VERSION"))
 }
 
-/// The help text for a program of this name.
-pub(super) fn help(program: &str) -> String {
+/// The help text of the grammar, for a program of this name.
+#[must_use]
+pub fn help(program: &str) -> String {
     TEXT.replace("PROGRAM", program)
 }
 

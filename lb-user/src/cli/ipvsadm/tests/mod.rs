@@ -28,7 +28,7 @@ fn run(director: &mut Director, words: &[String], input: &str, root: bool) -> Pr
         out: &mut out,
         err: &mut err,
     }
-    .run(Personality::of(&words[0]).unwrap(), &words[1..])
+    .run(Personality::of(&words[0], &words[1..]).unwrap(), &words[1..])
     .unwrap();
     Printed { code, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
 }
