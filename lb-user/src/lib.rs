@@ -1,8 +1,10 @@
 //! lbd, the director's daemon, and lbadm, its tool, as one library of layers (ARCHITECTURE.md).
 //!
-//! Pure modules: [`model`], [`api`], [`config`], [`cli`], [`instance`]. They know neither sockets nor clocks nor files.
+//! Pure modules: [`model`], [`api`], [`config`], [`cli`], [`instance`], [`plan`]. They know neither
+//! sockets nor clocks nor files.
 //!
-//! Adapters, one outside world each: [`client`] (the control socket as a client), [`names`] (of hosts and services).
+//! Adapters, one outside world each: [`client`] (the control socket as a client), [`names`] (of hosts
+//! and services).
 
 pub mod api;
 pub mod cli;
@@ -11,3 +13,4 @@ pub mod config;
 pub mod instance;
 pub mod model;
 pub mod names;
+pub mod plan;
