@@ -7,6 +7,7 @@ mod interrupt;
 mod repo;
 mod run;
 mod setup;
+mod tidy;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,8 @@ enum Task {
     Setup,
     /// Builds target/release/lbd, with its data path, and target/release/lbadm
     Build,
+    /// Checks the rules of the architecture: layers, crates, unsafe, file lengths
+    Tidy,
 }
 
 fn main() -> ExitCode {
@@ -46,6 +49,7 @@ fn run_task(task: Task) -> Result<ExitCode> {
     let repo = Repo::find();
     match task {
         Task::Build => compile::build(&repo).map(|()| ExitCode::SUCCESS),
+        Task::Tidy => tidy::check(&repo).map(|()| ExitCode::SUCCESS),
         Task::Setup => setup::ensure(&repo, Purpose::Test).map(|_| ExitCode::SUCCESS),
     }
 }
