@@ -4,10 +4,13 @@ mod compile;
 mod ebpf_build;
 mod elf;
 mod interrupt;
+mod replay;
 mod repo;
 mod run;
 mod setup;
+mod test;
 mod tidy;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -31,6 +34,10 @@ enum Task {
     Build,
     /// Checks the rules of the architecture: layers, crates, unsafe, file lengths
     Tidy,
+    /// Runs the whole gate: checks, tests, namespaces, recordings, the oldest kernel
+    Test(test::Options),
+    /// Runs the tests that load the eBPF object on the oldest supported kernel, under qemu
+    Vm(vm::Options),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +57,13 @@ fn run_task(task: Task) -> Result<ExitCode> {
     match task {
         Task::Build => compile::build(&repo).map(|()| ExitCode::SUCCESS),
         Task::Tidy => tidy::check(&repo).map(|()| ExitCode::SUCCESS),
+        Task::Test(options) => test::run(&repo, &options),
+        Task::Vm(options) => {
+            setup::ensure(&repo, Purpose::Build)?;
+            let counts = vm::run(&repo, &options)?;
+            println!("{counts}");
+            Ok(if counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
         Task::Setup => setup::ensure(&repo, Purpose::Test).map(|_| ExitCode::SUCCESS),
     }
 }

@@ -34,6 +34,8 @@ pub(crate) enum Echo {
     Live,
     /// A line every few seconds, and the last lines if it fails.
     Progress,
+    /// Nothing, whatever happens.
+    Nothing,
 }
 
 /// A command to run under supervision.
@@ -74,8 +76,13 @@ impl Job {
     }
 
     /// Shows signs of life instead of the output.
-    pub(crate) fn progress(mut self) -> Self {
-        self.echo = Echo::Progress;
+    pub(crate) fn progress(self) -> Self {
+        self.echo(Echo::Progress)
+    }
+
+    /// Shows this much of the output.
+    pub(crate) fn echo(mut self, echo: Echo) -> Self {
+        self.echo = echo;
         self
     }
 
@@ -98,7 +105,9 @@ impl Job {
         }
         match echo {
             Echo::Live => bail!("{label} failed ({}): {shown}", finished.status),
-            Echo::Progress => bail!("{label} failed ({}): {shown}\n{}", finished.status, finished.tail),
+            Echo::Progress | Echo::Nothing => {
+                bail!("{label} failed ({}): {shown}\n{}", finished.status, finished.tail)
+            }
         }
     }
 
