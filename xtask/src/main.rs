@@ -64,6 +64,6 @@ fn run_task(task: Task) -> Result<ExitCode> {
             println!("{counts}");
             Ok(if counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        Task::Setup => setup::ensure(&repo, Purpose::Test).map(|_| ExitCode::SUCCESS),
+        Task::Setup => setup::everything(&repo).map(|()| ExitCode::SUCCESS),
     }
 }

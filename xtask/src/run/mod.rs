@@ -98,15 +98,15 @@ impl Job {
     /// When it cannot be started, takes too long, is interrupted or fails; the message ends with its last lines unless
     /// they were shown already.
     pub(crate) fn succeed(self) -> Result<()> {
-        let (label, echo, shown) = (self.label.clone(), self.echo, format!("{:?}", self.command));
+        let (label, echo, command) = (self.label.clone(), self.echo, shown(&self.command));
         let finished = self.run(|_| {})?;
         if finished.status.success() {
             return Ok(());
         }
         match echo {
-            Echo::Live => bail!("{label} failed ({}): {shown}", finished.status),
+            Echo::Live => bail!("{label} failed ({}): {command}", finished.status),
             Echo::Progress | Echo::Nothing => {
-                bail!("{label} failed ({}): {shown}\n{}", finished.status, finished.tail)
+                bail!("{label} failed ({}): {command}\n{}", finished.status, finished.tail)
             }
         }
     }
@@ -242,12 +242,22 @@ impl Screen {
 /// # Errors
 /// When it cannot be started or fails; the message carries its standard error.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let shown = format!("{command:?}");
+    let shown = shown(command);
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {shown}"))?;
     if !output.status.success() {
         bail!("{shown} failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// A command as a person would type it, without its environment.
+fn shown(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    std::iter::once(program)
+        .chain(command.get_args())
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// A cargo command for the user's own toolchain at the repository's root, with colours if somebody looks.

@@ -14,8 +14,7 @@ use crate::{
     compile, ebpf_build, replay,
     repo::Repo,
     run::{self, Job},
-    setup::{self, Purpose},
-    tidy, vm,
+    setup, tidy, vm,
 };
 
 /// One step of the gate.
@@ -107,8 +106,7 @@ fn test_command(repo: &Repo, arguments: &[&str]) -> Command {
 }
 
 fn set_up(repo: &Repo) -> Result<Option<Counts>> {
-    setup::ensure(repo, Purpose::Test)?;
-    Ok(None)
+    setup::everything(repo).map(|()| None)
 }
 
 fn format(repo: &Repo) -> Result<Option<Counts>> {

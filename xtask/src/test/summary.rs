@@ -86,6 +86,9 @@ pub(crate) struct Row {
     pub(crate) took: Duration,
 }
 
+/// Characters of a reason in the table; the whole stands where the stage ends.
+const REASON_WIDTH: usize = 80;
+
 /// The table and, as the last line, the sum.
 pub(crate) fn table(rows: &[Row]) -> String {
     let mut text = String::from("\nstage          result   tests             time\n");
@@ -93,7 +96,10 @@ pub(crate) fn table(rows: &[Row]) -> String {
     for row in rows {
         let (result, reason) = match &row.verdict {
             Verdict::Passed => ("ok", String::new()),
-            Verdict::Failed(reason) => ("FAILED", reason.lines().next().unwrap_or_default().to_owned()),
+            Verdict::Failed(reason) => {
+                let line = reason.lines().next().unwrap_or_default();
+                ("FAILED", line.chars().take(REASON_WIDTH).collect())
+            }
             Verdict::NotRun(needed) => ("not run", format!("needs {needed}")),
         };
         let tests = format!("{}/{}", row.counts.passed, row.counts.passed + row.counts.failed);
