@@ -1,2 +1,69 @@
-//! Set-up, build, tests, demo and measurements of the project.
-fn main() {}
+//! Set-up, build, tests, demo and measurements of the project: `cargo xtask COMMAND`.
+
+mod compile;
+mod ebpf_build;
+mod elf;
+mod interrupt;
+mod replay;
+mod repo;
+mod run;
+mod setup;
+mod test;
+mod tidy;
+mod vm;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::{repo::Repo, setup::Purpose};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Set-up, build, tests, demo and measurements of the project")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Installs what build, test and demo need and is missing; silent when all is there
+    Setup,
+    /// Builds target/release/lbd, with its data path, and target/release/lbadm
+    Build,
+    /// Checks the rules of the architecture: layers, crates, unsafe, file lengths
+    Tidy,
+    /// Runs the whole gate: checks, tests, namespaces, recordings, the oldest kernel
+    Test(test::Options),
+    /// Runs the tests that load the eBPF object on the oldest supported kernel, under qemu
+    Vm(vm::Options),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run_task(arguments.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_task(task: Task) -> Result<ExitCode> {
+    interrupt::install()?;
+    let repo = Repo::find();
+    match task {
+        Task::Build => compile::build(&repo).map(|()| ExitCode::SUCCESS),
+        Task::Tidy => tidy::check(&repo).map(|()| ExitCode::SUCCESS),
+        Task::Test(options) => test::run(&repo, &options),
+        Task::Vm(options) => {
+            setup::ensure(&repo, Purpose::Build)?;
+            let counts = vm::run(&repo, &options)?;
+            println!("{counts}");
+            Ok(if counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Task::Setup => setup::everything(&repo).map(|()| ExitCode::SUCCESS),
+    }
+}
