@@ -104,7 +104,6 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
     opening.body.port = port;
     opening.body.link = 0;
     opening.body.mark = 0;
-    let view = View::<F, T>::new(tables, settings, FlowTable::Connections);
     if masq {
         // The entry by which packets from the real server are found.
         let ports = Ports { source: port, destination: opening.packet.ports.source };
@@ -113,11 +112,7 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
         opening.body.flags = connection_flags::REPLY;
         opening.body.address = F::wide(opening.packet.destination);
         opening.body.port = opening.packet.ports.destination;
-        // The same client port through another virtual service: the newer connection has the replies.
-        locate::<F, T>(tables, settings, opening);
-        if let Some(old) = flow_table::seek(&view, &opening.body.key, opening.room.place) {
-            flow_table::discard(&view, old);
-        }
+        retire::<F, T>(tables, settings, opening);
         let failed = insert(tables, settings, opening);
         if failed != 0 {
             return failed;
@@ -155,12 +150,8 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
     }
     locate::<F, T>(tables, settings, opening);
     let failed = insert(tables, settings, opening);
-    if masq && let Some(reply) = flow_table::at(&view, opening.body.peer, opening.body.peer_generation) {
-        if failed == 0 {
-            reply.entry.set_peer(opening.slot, opening.generation);
-        } else {
-            flow_table::discard(&view, reply);
-        }
+    if masq {
+        pair::<F, T>(tables, settings, opening, failed);
     }
     if failed != 0 {
         return failed;
@@ -182,6 +173,33 @@ const FULL: u32 = 2;
 #[inline(always)]
 const fn failure(code: u32) -> Reason {
     if code == LOST { Reason::Contended } else { Reason::ConnectionTableFull }
+}
+
+/// Locates a reply entry's key and removes the entry that has it: the same client port came through another
+/// virtual service, and the newer connection has the replies. Not inlined: a stack frame of its own.
+#[inline(never)]
+fn retire<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut Opening<F>) -> u32 {
+    locate::<F, T>(tables, settings, opening);
+    let view = View::<F, T>::new(tables, settings, FlowTable::Connections);
+    if let Some(old) = flow_table::seek(&view, &opening.body.key, opening.room.place) {
+        flow_table::discard(&view, old);
+    }
+    0
+}
+
+/// Ties the reply entry to the entry just made, or takes it away where that failed. Not inlined: a stack frame of
+/// its own.
+#[inline(never)]
+fn pair<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &Opening<F>, failed: u32) -> u32 {
+    let view = View::<F, T>::new(tables, settings, FlowTable::Connections);
+    if let Some(reply) = flow_table::at(&view, opening.body.peer, opening.body.peer_generation) {
+        if failed == 0 {
+            reply.entry.set_peer(opening.slot, opening.generation);
+        } else {
+            flow_table::discard(&view, reply);
+        }
+    }
+    0
 }
 
 /// Finds the place of the entry's key. Not inlined: the hash takes many registers.

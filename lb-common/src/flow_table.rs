@@ -91,11 +91,16 @@ impl Word {
     }
 }
 
-/// Everything of an entry but its word.
+/// Everything of an entry but its word. The order and alignment let BPF copy it by double words.
 #[derive(Debug, Clone, Copy)]
+#[repr(C, align(8))]
 pub struct Body<K> {
     /// Key.
     pub key: K,
+    /// See [`crate::abi::Connection4::address`].
+    pub address: [u8; 16],
+    /// See [`crate::abi::Connection4::link`].
+    pub link: u64,
     /// Tick of the packet.
     pub last_seen: u32,
     /// Timeout, ticks.
@@ -104,18 +109,14 @@ pub struct Body<K> {
     pub destination: u32,
     /// Slot of the other direction, [`NONE`] without.
     pub peer: u32,
+    /// See [`crate::abi::Connection4::mark`].
+    pub mark: u32,
     /// Its generation.
     pub peer_generation: u16,
     /// [`crate::abi::connection_flags`].
     pub flags: u16,
-    /// See [`crate::abi::Connection4::address`].
-    pub address: [u8; 16],
     /// See [`crate::abi::Connection4::port`].
     pub port: [u8; 2],
-    /// See [`crate::abi::Connection4::link`].
-    pub link: u64,
-    /// See [`crate::abi::Connection4::mark`].
-    pub mark: u32,
 }
 
 /// One slot, and by [`Entry::way`] its bucket.
@@ -391,10 +392,11 @@ fn rank<E: Entry>(entry: E, word: Word, now: u32) -> (u64, u32) {
     let age = now.wrapping_sub(entry.last_seen());
     // A reply entry lives as long as its peer (timeout NONE: never over), a template as long as its
     // connections. A tick taken on another CPU may lie a little ahead of ours.
-    let kept = u64::from(entry.flags() & TEMPLATE) / u64::from(TEMPLATE) & below(0, u64::from(entry.mark()));
+    let kept =
+        (u64::from(entry.flags() & TEMPLATE) / u64::from(TEMPLATE)) & below(0, u64::from(entry.mark()));
     let over =
         below(u64::from(entry.timeout()), u64::from(age)) & below(u64::from(age), AHEAD) & !kept & live;
-    let weak = u64::from(word.0 & Word::WEAK) / u64::from(Word::WEAK) & live;
+    let weak = (u64::from(word.0 & Word::WEAK) / u64::from(Word::WEAK)) & live;
     // 3 points for a free slot, 2 for one that is over, 1 for a weak one: the best of what holds.
     let points = free << 1 | free | over << 1 | (weak & !over);
     (TAKEN - (points & 3), age)
@@ -403,8 +405,8 @@ fn rank<E: Entry>(entry: E, word: Word, now: u32) -> (u64, u32) {
 /// Ages above this are ticks ahead of ours.
 const AHEAD: u64 = 0xffff_0000;
 
-/// The best slot of a bucket. Not inlined: its registers would be spilled into its caller's frame.
-#[inline(never)]
+/// The best slot of a bucket.
+#[inline(always)]
 fn score<E: Entry>(base: E, now: u32) -> Score {
     let mut best = Score::MAX;
     let mut i = 0;

@@ -60,6 +60,7 @@ pub struct Network<F: Family> {
 
 /// A packet that may be balanced.
 #[derive(Debug, Clone, Copy)]
+#[repr(C, align(8))]
 pub struct Packet<F: Family> {
     /// Source address.
     pub source: F::Address,
