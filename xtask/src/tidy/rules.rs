@@ -104,7 +104,7 @@ pub(crate) const SOCKETS: [&str; 6] =
 pub(crate) const CLOCKS: [[&str; 2]; 2] = [["Instant", "now"], ["SystemTime", "now"]];
 
 /// Where `unsafe` may stand: beginnings of paths.
-pub(crate) const UNSAFE_PLACES: [&str; 6] = [
+pub(crate) const UNSAFE_PLACES: [&str; 7] = [
     "lb-ebpf/src/",
     "lb-common/src/abi.rs",
     "lb-common/src/abi/",
