@@ -30,8 +30,9 @@ impl Events {
     /// Opens the pinned ring.
     pub(super) fn open(dir: &Path) -> Result<Self, MapError> {
         let ring: RingBuf<MapData> = Opener { dir, specs: &[] }.typed("EVENTS")?;
-        let ring = AsyncFd::register_with_interest(ring, Interest::READABLE)
-            .map_err(|error| MapError::Open { map: "EVENTS", source: Box::new(error) })?;
+        // SAFETY: the ring owns its map's descriptor, and gives the same one each time, until it is dropped.
+        let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
+            .map_err(|error| MapError::Open { map: "EVENTS", source: Box::new(io::Error::from(error)) })?;
         Ok(Self { ring })
     }
 
