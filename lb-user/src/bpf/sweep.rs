@@ -93,10 +93,10 @@ pub struct Sweeper {
 }
 
 impl Sweeper {
-    /// A walk from the beginning.
+    /// A walk over `maps` from the beginning.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(maps: &Maps) -> Self {
+        Self { recount: Recount::with_room(&maps.memory), ..Self::default() }
     }
 
     /// Goes on for at most 2 ms; `now` in ticks ([`super::Clock::now`]).
