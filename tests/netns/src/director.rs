@@ -159,6 +159,12 @@ impl Director {
         self.dir.join("run")
     }
 
+    /// The site's directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Runs lbadm.
     ///
     /// # Errors

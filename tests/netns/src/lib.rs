@@ -2,6 +2,7 @@
 //!
 //! - [`topology`]: namespaces, bridges and veth pairs from a description; [`site`] holds the descriptions used.
 //! - [`director`]: a running lbd in a site and the lbadm that speaks to it.
+//! - [`recorded`]: commands as the recordings gave them.
 //! - [`server`] and [`agent`]: what answers on the real servers, and what sends for the client.
 //! - [`process`], [`namespace`], [`shell`], [`stale`], [`interrupt`]: the machinery below.
 //!
@@ -14,6 +15,7 @@ pub mod director;
 pub mod interrupt;
 pub mod namespace;
 pub mod process;
+pub mod recorded;
 pub mod server;
 pub mod shell;
 pub mod site;
