@@ -12,6 +12,7 @@
 
 pub mod agent;
 pub mod director;
+pub mod download;
 pub mod interrupt;
 pub mod namespace;
 pub mod process;
@@ -22,6 +23,7 @@ pub mod site;
 pub mod stale;
 pub mod topology;
 mod verify;
+pub mod view;
 
 pub use agent::Agent;
 pub use director::{Director, DirectorOptions};
