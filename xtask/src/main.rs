@@ -1,5 +1,6 @@
 //! Set-up, build, tests, demo and measurements of the project.
 
+mod demo;
 mod replay;
 
 use std::process::ExitCode;
@@ -10,6 +11,8 @@ use clap::Parser;
 enum Command {
     /// Recordings of the real ipvsadm and IPVS against our director.
     Replay(replay::ReplayArgs),
+    /// A small site in namespaces, and what a director does in it.
+    Demo(demo::DemoArgs),
     /// The recordings that must pass.
     ReplaySuite,
 }
@@ -17,6 +20,7 @@ enum Command {
 fn main() -> anyhow::Result<ExitCode> {
     let ok = match Command::parse() {
         Command::Replay(args) => replay::run(&args)?.ok(),
+        Command::Demo(args) => demo::run(&args)?,
         Command::ReplaySuite => replay::run_suite()?.ok(),
     };
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,5 +1,6 @@
 //! Ctrl-C that unwinds instead of ending the process, so that a site is taken down.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -7,16 +8,22 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// Another party that already handles the signals.
+static OBSERVED: OnceLock<fn() -> bool> = OnceLock::new();
 
 extern "C" fn note(_signal: i32) {
     INTERRUPTED.store(true, Ordering::Relaxed);
 }
 
-/// From now on SIGINT, SIGTERM and SIGHUP are only noted; [`check`] and [`pause`] report them.
+/// From now on SIGINT, SIGTERM and SIGHUP are only noted; [`check`] and [`pause`] report them. Does nothing where
+/// there is an observer ([`observe`]).
 ///
 /// # Errors
 /// If the kernel refuses the handlers.
 pub fn install() -> Result<()> {
+    if OBSERVED.get().is_some() {
+        return Ok(());
+    }
     let action = SigAction::new(SigHandler::Handler(note), SaFlags::empty(), SigSet::empty());
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         // SAFETY: the handler only stores to an atomic, which is async-signal-safe.
@@ -25,12 +32,18 @@ pub fn install() -> Result<()> {
     Ok(())
 }
 
+/// For a program that handles the signals itself: `requested` says whether one has come. Only the first call counts.
+pub fn observe(requested: fn() -> bool) {
+    // A second observer could only say the same.
+    let _already = OBSERVED.set(requested);
+}
+
 /// Fails once one of the signals has come.
 ///
 /// # Errors
 /// `interrupted`.
 pub fn check() -> Result<()> {
-    if INTERRUPTED.load(Ordering::Relaxed) {
+    if INTERRUPTED.load(Ordering::Relaxed) || OBSERVED.get().is_some_and(|requested| requested()) {
         bail!("interrupted");
     }
     Ok(())

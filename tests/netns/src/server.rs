@@ -1,6 +1,7 @@
 //! Small servers that answer with their names.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -55,10 +56,28 @@ impl Server {
     /// # Errors
     /// If it does not start.
     pub fn start(namespace: &Namespace, dir: &Path, name: &str, ports: &Ports) -> Result<Self> {
+        Self::spawn(namespace, dir, name, ports, Process::spawn)
+    }
+
+    /// As [`Server::start`] for a server that may outlive us ([`Process::keep`]).
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start_keepable(namespace: &Namespace, dir: &Path, name: &str, ports: &Ports) -> Result<Self> {
+        Self::spawn(namespace, dir, name, ports, Process::spawn_keepable)
+    }
+
+    fn spawn(
+        namespace: &Namespace,
+        dir: &Path,
+        name: &str,
+        ports: &Ports,
+        spawn: fn(&mut Command, &Path, &str) -> Result<Process>,
+    ) -> Result<Self> {
         let job = serde_json::to_string(&Job { name, ports }).context("cannot write the job")?;
         let mut command = namespace.command(PYTHON)?;
         command.args(["-c", SCRIPT, &job]);
-        let mut process = Process::spawn(&mut command, dir, &format!("server-{name}"))?;
+        let mut process = spawn(&mut command, dir, &format!("server-{name}"))?;
         interrupt::wait_until(&format!("server {name} listens"), Duration::from_secs(10), || {
             if !process.running()? {
                 bail!("server {name} ended:\n{}", process.log());
