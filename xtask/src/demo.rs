@@ -36,7 +36,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<bool> {
         return Ok(true);
     }
     let mut report = Report::new();
-    let mut scene = match Scene::build(&mut report) {
+    let mut scene = match Scene::build(&mut report, args.keep) {
         Ok(scene) => scene,
         Err(e) => bail!("the site could not be built: {e:#}"),
     };

@@ -30,8 +30,9 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// Builds the site and starts everything but the services.
-    pub(crate) fn build(report: &mut Report) -> Result<Self> {
+    /// Builds the site and starts everything but the services. What is not to be kept dies with us, whatever happens.
+    pub(crate) fn build(report: &mut Report, keep: bool) -> Result<Self> {
+        let start_server = if keep { Server::start_keepable } else { Server::start };
         report.chapter("A small site in network namespaces of this machine");
         report.say(
             "  client 203.0.113.10 -- bridge -- director 203.0.113.1 and 198.51.100.1\n\
@@ -44,15 +45,15 @@ impl Scene {
         let mut nginx = Vec::new();
         let mut names = Vec::new();
         for name in SERVERS {
-            nginx.push(start_nginx(&site, name)?);
+            nginx.push(start_nginx(&site, name, keep)?);
             let ports = Ports { udp: vec![53], ..Ports::default() };
-            names.push(Server::start_keepable(&site.host(name), site.dir(), name, &ports)?);
+            names.push(start_server(&site.host(name), site.dir(), name, &ports)?);
         }
         let interface =
             site.director_interfaces().into_iter().next().context("the director has no interface")?;
         report.command("director", &format!("lbd --interface {interface}"));
         let options =
-            DirectorOptions { instance: Some("demo".into()), keepable: true, ..DirectorOptions::default() };
+            DirectorOptions { instance: Some("demo".into()), keepable: keep, ..DirectorOptions::default() };
         let director = Director::start_with(&site, options)?;
         let agent = Agent::start(&site.client(), site.dir())?;
         let scene = Self { agent, director, names, nginx, site };
@@ -129,7 +130,7 @@ fn write_file(path: &Path) -> Result<()> {
 }
 
 /// An nginx with its own prefix, inside the namespace of one real server.
-fn start_nginx(site: &Site, name: &str) -> Result<Process> {
+fn start_nginx(site: &Site, name: &str, keep: bool) -> Result<Process> {
     let prefix = site.dir().join(format!("nginx-{name}"));
     fs::create_dir_all(prefix.join("tmp")).with_context(|| format!("cannot make {}", prefix.display()))?;
     let config = prefix.join("nginx.conf");
@@ -137,7 +138,8 @@ fn start_nginx(site: &Site, name: &str) -> Result<Process> {
         .context("cannot write nginx's configuration")?;
     let mut command = site.host(name).command(NGINX)?;
     command.arg("-p").arg(&prefix).arg("-c").arg(&config).arg("-e").arg(prefix.join("error.log"));
-    let mut process = Process::spawn_keepable(&mut command, site.dir(), &format!("nginx-{name}"))
+    let spawn = if keep { Process::spawn_keepable } else { Process::spawn };
+    let mut process = spawn(&mut command, site.dir(), &format!("nginx-{name}"))
         .context("Debian package nginx-light; `cargo xtask setup` installs it")?;
     let host = site.host(name);
     interrupt::wait_until(&format!("nginx of {name} answers"), Duration::from_secs(10), || {

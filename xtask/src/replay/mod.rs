@@ -126,8 +126,9 @@ impl Label {
     /// Whether `--only name` means it.
     fn is(&self, name: &str) -> bool {
         let full = format!("{}/{}", self.name, self.method);
-        name == self.name
-            || (!self.method.is_empty() && (name.eq_ignore_ascii_case(&full) || name == self.method))
+        // The name of a packet begins with its method.
+        let of_method = !self.method.is_empty() && self.name.starts_with(&self.method) && name == self.method;
+        name == self.name || name.eq_ignore_ascii_case(&full) || of_method
     }
 
     fn shown(&self) -> String {
@@ -229,7 +230,7 @@ mod tests {
             label("rr", "DR").is("rr") && label("rr", "DR").is("rr/dr") && !label("rr", "DR").is("rr/NAT")
         );
         assert!(label("NAT -m", "NAT").is("NAT") && !label("TUN -i", "TUN").is("NAT"));
-        assert!(!label("rr-changes", "NAT").is("rr"));
+        assert!(!label("rr-changes", "NAT").is("rr") && !label("rr", "NAT").is("NAT"));
         assert_eq!(label("rr", "DR").shown(), "rr (DR)");
         assert_eq!(label("DR -g", "DR").shown(), "DR -g");
     }
