@@ -57,8 +57,8 @@ impl Site {
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         // From here on Drop takes away what there is.
         let site = Self { id, topology, dir, keep: false };
-        site.topology.build(&site.id)?;
         site.mount_bpffs()?;
+        site.topology.build(&site.id, &site.bpffs())?;
         Ok(site)
     }
 

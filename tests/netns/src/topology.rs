@@ -3,12 +3,20 @@
 //! Every host is a namespace; one more, `switch`, holds a bridge for each LAN and the far ends of all veth pairs.
 //! Two properties of veth decide about what an XDP program sees and sends, and both are set here:
 //! a sender's transmit offload leaves checksums to a NIC that does not exist, so it is off on every end; a frame that
-//! XDP sends or redirects into a veth arrives only if the other end has NAPI, so GRO is on behind the directors.
+//! XDP sends into a veth is delivered only if the other end has an XDP program of its own, so the ends behind the
+//! directors get one that passes everything. (GRO there gives it a queue but nobody who wakes it: a redirected frame
+//! arrives, one of XDP_TX lies until the next frame of somebody else; measured with 6.18.)
+
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::namespace::Namespace;
+use crate::server::PYTHON;
 use crate::{shell, verify};
+
+const LOAD_PASS: &str = include_str!("../files/pass.py");
 
 /// A network interface of a host.
 #[derive(Debug, Clone)]
@@ -67,11 +75,11 @@ impl Host {
 }
 
 impl Topology {
-    /// Builds it under names that begin with `id`.
+    /// Builds it under names that begin with `id`, with the help of a bpffs.
     ///
     /// # Errors
     /// If a tool is missing, the kernel refuses, or a host sends partial checksums towards a director.
-    pub(crate) fn build(&self, id: &str) -> Result<()> {
+    pub(crate) fn build(&self, id: &str, bpffs: &Path) -> Result<()> {
         ensure!(nix::unistd::geteuid().is_root(), "network namespaces need root; run this with sudo");
         let switch = Namespace::named(format!("{id}-switch"));
         let mut spaces: Vec<Namespace> = self.hosts.iter().map(|h| h.namespace(id)).collect();
@@ -89,6 +97,7 @@ impl Topology {
         }
         switch.ip(&self.plugs())?;
         self.offloads(id, &switch)?;
+        self.receivers(&switch, bpffs)?;
         for host in &self.hosts {
             host.namespace(id).ip(&host.ip).with_context(|| format!("host {}", host.name))?;
         }
@@ -129,13 +138,26 @@ impl Topology {
             let mut at_host = String::from("set -e\n");
             for nic in &host.nics {
                 at_host += &format!("ethtool -K {} tx off\n", nic.name);
-                let gro = if host.director { "gro on" } else { "" };
-                at_switch += &format!("ethtool -K {} tx off {gro}\n", host.port(nic));
+                at_switch += &format!("ethtool -K {} tx off\n", host.port(nic));
             }
             host.namespace(id).must(&at_host).context("cannot turn transmit offload off (ethtool)")?;
         }
         switch.must(&at_switch).context("cannot set offloads of the bridge ports (ethtool)")?;
         Ok(())
+    }
+
+    /// Gives the ports behind the directors a program, so that they take what XDP sends.
+    fn receivers(&self, switch: &Namespace, bpffs: &Path) -> Result<()> {
+        let pin = bpffs.join("pass");
+        shell::check(Command::new(PYTHON).args(["-c", LOAD_PASS]).arg(&pin), "")
+            .context("cannot load an XDP program; is this root, and a kernel with BPF?")?;
+        let directors = self.hosts.iter().filter(|h| h.director);
+        for port in directors.flat_map(|h| h.nics.iter().map(|n| h.port(n))) {
+            // Not `ip -n`: the pin must stay visible.
+            let attach = format!("ip link set dev {port} xdpdrv pinned {}", pin.display());
+            switch.must(&attach).with_context(|| format!("bridge port {port}"))?;
+        }
+        std::fs::remove_file(&pin).context("cannot remove the pin of the passing program")
     }
 }
 
