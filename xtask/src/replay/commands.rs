@@ -97,8 +97,12 @@ fn judge_restore(
     let each_line_failed = errors.len() == whys.len();
     let kept = errors.iter().zip(&whys).filter(|(_, why)| why.is_none()).map(|(line, _)| format!("{line}\n"));
     let stderr = if count > 0 && each_line_failed { kept.collect() } else { command.outcome.stderr.clone() };
-    let (refusals, others): (Vec<&str>, Vec<&str>) =
-        got.stderr.split_inclusive('\n').partition(|line| count > 0 && refused::says_so(line));
+    // A refusal may be followed by a line that says what to do about it.
+    let (said, others): (Vec<&str>, Vec<&str>) = got
+        .stderr
+        .split_inclusive('\n')
+        .partition(|line| count > 0 && (refused::says_so(line) || line.starts_with("hint: ")));
+    let refusals: Vec<&&str> = said.iter().filter(|line| refused::says_so(line)).collect();
     let mut differences = Vec::new();
     if refusals.len() < count {
         differences.push(format!(
@@ -261,6 +265,7 @@ mod tests {
             judge(&command, &got(stderr), Some(&mut Refused::new(&names)), &mut notes).is_empty()
         };
         assert!(check("Service already exists\ntunnels are not supported\nService already exists\n"));
+        assert!(check("Service already exists\nnot in this version\nhint: use -m\nService already exists\n"));
         assert!(!check("Service already exists\nService already exists\n"), "silently accepted");
     }
 }
