@@ -1,7 +1,36 @@
 //! The packet decision of the director: policy without a kernel, shared by the XDP program, the
 //! daemon and the tests.
+//!
+//! [`run::run`] takes a frame through [`parse`], [`direct`] (lookup, [`connect`], [`persist`],
+//! [`sched`]) and [`fwd`] over two traits, [`frame::Frame`] and [`tables::Store`]. `unsafe` lives in
+//! [`abi`] alone.
 #![no_std]
 #![deny(unsafe_code)]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
+#[cfg(test)]
+extern crate std;
+
+#[allow(
+    unsafe_code,
+    reason = "memory shared with other CPUs is reached through raw pointers here and only here"
+)]
+pub mod abi;
+pub mod conn;
+pub mod connect;
+pub mod csum;
+pub mod direct;
+pub mod family;
+pub mod flow_table;
+pub mod frame;
 pub mod fwd;
+pub mod hash;
+pub mod icmp;
+pub mod parse;
+pub mod persist;
+pub mod reason;
+pub mod run;
 pub mod sched;
+pub mod tables;
+
+pub use abi::ABI_VERSION;

@@ -1,6 +1,16 @@
 //! lbd, the director's daemon, and lbadm, its tool, as one library of layers (ARCHITECTURE.md).
 //!
-//! Pure modules: [`model`], [`api`]. They know neither sockets nor clocks nor files.
+//! Pure modules: [`model`], [`api`], [`config`], [`cli`], [`instance`], [`plan`]. They know neither
+//! sockets nor clocks nor files.
+//!
+//! Adapters, one outside world each: [`client`] (the control socket as a client), [`names`] (of hosts
+//! and services).
 
 pub mod api;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod instance;
 pub mod model;
+pub mod names;
+pub mod plan;

@@ -1,5 +1,9 @@
 //! Forwarding methods: how a packet reaches its destination.
 
+mod apply;
+
+pub use self::apply::{Forwardable, address_frame, rewrite};
+
 /// How a packet reaches a destination, by the number stored in [`crate::abi::Destination::method`]
 /// (the kernel's `IP_VS_CONN_F_*` forwarding tags).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,7 +1,11 @@
 //! Schedulers: which destination takes a new connection.
 //!
-//! Owns the list of schedulers and their names. [`select`](crate::sched::select) is called by
+//! Owns the list of schedulers and their names. [`select()`] is called by
 //! [`crate::direct`] only; user space builds the slots they walk.
+
+mod select;
+
+pub use self::select::{Subject, select, usable};
 
 /// A scheduler, by the number stored in [`crate::abi::Service::scheduler`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -22,6 +22,8 @@ use netns_tests::interrupt;
 
 use self::recording::Recording;
 use self::stage::Stage;
+use crate::repo::Repo;
+use crate::test::summary::Counts;
 
 /// Arguments of `cargo xtask replay`.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,23 +38,6 @@ pub(crate) struct ReplayArgs {
     /// out of the recorded listings.
     #[arg(long)]
     pub(crate) allow_refused: bool,
-}
-
-/// How many scenarios and cases matched their recording.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Summary {
-    /// All of it matched.
-    pub(crate) passed: u32,
-    /// Something differed.
-    pub(crate) failed: u32,
-}
-
-impl Summary {
-    /// Whether nothing differed.
-    #[must_use]
-    pub(crate) const fn ok(self) -> bool {
-        self.failed == 0
-    }
 }
 
 /// What differs in one scenario or case.
@@ -81,7 +66,7 @@ impl Mismatches {
 ///
 /// # Errors
 /// If a file is no recording, none of the names is in any of them, or the site cannot be built.
-pub(crate) fn run(args: &ReplayArgs) -> Result<Summary> {
+pub(crate) fn run(args: &ReplayArgs) -> Result<Counts> {
     let only: Vec<&str> = args.only.iter().map(String::as_str).collect();
     let files: Vec<(&Path, &[&str])> = args.files.iter().map(|f| (f.as_path(), only.as_slice())).collect();
     replay(&files, args.allow_refused)
@@ -91,14 +76,14 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Summary> {
 ///
 /// # Errors
 /// As [`run`].
-pub(crate) fn run_suite() -> Result<Summary> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/netns/recordings");
+pub(crate) fn run_suite(repo: &Repo) -> Result<Counts> {
+    let dir = repo.root().join("tests/netns/recordings");
     let paths: Vec<(PathBuf, &[&str])> = suite::SUITE.iter().map(|e| (dir.join(e.file), e.only)).collect();
     let files: Vec<(&Path, &[&str])> = paths.iter().map(|(p, o)| (p.as_path(), *o)).collect();
     replay(&files, true)
 }
 
-fn replay(files: &[(&Path, &[&str])], allow_refused: bool) -> Result<Summary> {
+fn replay(files: &[(&Path, &[&str])], allow_refused: bool) -> Result<Counts> {
     interrupt::install()?;
     // Read everything first: a typo is found before anything is built.
     let recordings: Vec<(&Path, &[&str], Recording)> =
@@ -108,11 +93,11 @@ fn replay(files: &[(&Path, &[&str])], allow_refused: bool) -> Result<Summary> {
             bail!("no recording of the name `{name}`");
         }
     }
-    let mut runner = Runner { stage: Stage::new()?, summary: Summary::default(), allow_refused };
+    let mut runner = Runner { stage: Stage::new()?, summary: Counts::default(), allow_refused };
     for (path, only, recording) in &recordings {
         runner.file(path, only, recording)?;
     }
-    println!("{} passed, {} failed", runner.summary.passed, runner.summary.failed);
+    println!("{}", runner.summary);
     Ok(runner.summary)
 }
 
@@ -156,7 +141,7 @@ fn labels(recording: &Recording) -> Box<dyn Iterator<Item = Label> + '_> {
 
 struct Runner {
     stage: Stage,
-    summary: Summary,
+    summary: Counts,
     allow_refused: bool,
 }
 

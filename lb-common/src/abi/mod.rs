@@ -1,0 +1,58 @@
+//! Every byte layout that lies in a map, shared by the XDP program and the daemon.
+//!
+//! A change of any layout here changes [`ABI_VERSION`]: the maps of another version lie in another
+//! directory (architecture decision 12), so that an old program never reads a new layout. This
+//! directory is the one place of the crate where `unsafe` is allowed: the accessors of table entries
+//! that live in memory shared with other CPUs and with the daemon.
+
+mod atomics;
+mod connection;
+mod entry;
+mod raw;
+mod service;
+mod state;
+
+pub use self::atomics::{add_u32, add_u64, cas_u32, cas_u64, load_u32, load_u64, store_u32, store_u64};
+pub use self::connection::{
+    Bucket4, Bucket6, Connection4, Connection6, FlowKey4, FlowKey6, WAYS, connection_flags,
+};
+pub use self::entry::{Entry4, Entry6};
+pub use self::raw::{read_raw, through, ways, write_raw};
+pub use self::service::{
+    Destination, FwmarkKey, Hop, MarkRule, Service, ServiceKey4, ServiceKey6, destination_flags,
+    service_flags,
+};
+pub use self::state::{
+    Counters, Counts, Event, IcmpBucket, Interface, Schedule, Settings, event_kind, interface_flags,
+    settings_flags,
+};
+
+/// Version of every layout in this module.
+pub const ABI_VERSION: u32 = 1;
+
+/// Reads back a number that says "none" where an index or id is meant.
+pub const NONE: u32 = u32::MAX;
+
+/// Interfaces that one director can have: the index of [`Interface`] is the kernel's ifindex modulo this.
+pub const INTERFACES: u32 = 4096;
+
+/// Rules that give marks, at most.
+pub const MARK_RULES: u32 = 64;
+
+/// Bits of the prefilter; its map has one `u64` per 64 of them.
+pub const PREFILTER_BITS: u32 = 1 << 16;
+
+/// Reasons that are counted, at most; [`crate::reason::Reason`] is an index below it.
+pub const REASONS: u32 = 64;
+
+/// Token buckets for ICMP errors (one per hashed client address).
+pub const ICMP_BUCKETS: u32 = 4096;
+
+macro_rules! layout {
+    ($($t:ty: $size:expr),* $(,)?) => { $( const _: () = assert!(core::mem::size_of::<$t>() == $size); )* };
+}
+layout! {
+    FlowKey4: 16, FlowKey6: 40, Connection4: 64, Connection6: 128, Bucket4: 256, Bucket6: 512,
+    ServiceKey4: 8, ServiceKey6: 20, FwmarkKey: 8, Service: 64, Destination: 128, MarkRule: 32,
+    Counts: 16, Counters: 64, Interface: 32, Schedule: 8, IcmpBucket: 8, Settings: 512, Event: 32,
+}

@@ -1,0 +1,44 @@
+//! Connection life: protocol states, timeouts, what counts as active.
+
+pub mod tcp;
+pub mod udp;
+
+use crate::abi::Settings;
+
+/// IP protocol numbers that are balanced.
+pub mod protocol {
+    /// TCP.
+    pub const TCP: u8 = 6;
+    /// UDP.
+    pub const UDP: u8 = 17;
+}
+
+/// Whether a connection of `protocol` in `state` counts as active (ip_vs_proto_tcp.c:
+/// tcp_state_active_table); UDP never does.
+#[inline(always)]
+#[must_use]
+pub const fn is_active(protocol: u8, state: u8) -> bool {
+    protocol == protocol::TCP && tcp::is_active(state)
+}
+
+/// Timeout of `state`, ticks.
+#[inline(always)]
+#[must_use]
+pub const fn timeout(settings: &Settings, protocol: u8, state: u8) -> u32 {
+    if protocol == protocol::TCP {
+        // The mask keeps the index inside for the verifier; states are below it anyway.
+        settings.tcp_timeouts[(state & 15) as usize]
+    } else {
+        settings.udp_timeout
+    }
+}
+
+/// The word ipvsadm prints for a state.
+#[must_use]
+pub const fn state_name(protocol: u8, state: u8) -> &'static str {
+    match protocol {
+        protocol::TCP => tcp::name(state),
+        protocol::UDP => "UDP",
+        _ => "NONE",
+    }
+}

@@ -1,0 +1,377 @@
+//! New connections: who may open one, to which service, to which destination; and their end.
+
+use crate::abi::{
+    Destination, FwmarkKey, NONE, Service, Settings, connection_flags, destination_flags, service_flags,
+    settings_flags,
+};
+use crate::conn::{self, protocol, tcp, udp};
+use crate::direct::{Verdict, is_persistent, real_port, to_destination};
+use crate::family::{Family, Ports};
+use crate::flow_table::{self, Entry, Found, Insertion, Removed, Table, Word};
+use crate::fwd::ForwardingMethod;
+use crate::icmp::IcmpError;
+use crate::parse::Packet;
+use crate::persist;
+use crate::reason::Reason;
+use crate::sched::{self, Subject};
+use crate::tables::{Count, Direction, FlowTable, Opening, Store, Tables, View, Walk};
+
+/// Port of FTP control connections.
+const FTP: [u8; 2] = 21_u16.to_be_bytes();
+/// Port of FTP data connections.
+const FTP_DATA: [u8; 2] = 20_u16.to_be_bytes();
+const ANY_PORT: [u8; 2] = [0, 0];
+
+/// A packet without connection (ip_vs_core.c: ip_vs_schedule and the protocols' conn_schedule):
+/// `opening.packet`.
+#[inline(always)]
+pub(crate) fn schedule<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    opening: &mut Opening<F>,
+) -> Verdict<F> {
+    let (protocol, source_port) = (opening.packet.protocol, opening.packet.ports.source);
+    if protocol == protocol::TCP && !opens(settings, opening.packet.tcp_flags) {
+        return Verdict::Pass(Reason::NotAnOpener);
+    }
+    let Some(service) = service(tables, settings, &opening.packet) else {
+        return Verdict::Pass(Reason::NoService);
+    };
+    if source_port == FTP_DATA {
+        return Verdict::Pass(Reason::FtpData);
+    }
+    opening.now = tables.now();
+    opening.link = 0;
+    opening.mark = service.mark;
+    let id = if is_persistent(service) {
+        persist::choose(tables, settings, opening, service)
+    } else {
+        sched::select(tables, service, &subject(&opening.packet))
+    };
+    if id == NONE {
+        return Verdict::Reply(IcmpError::PortUnreachable, Reason::NoDestination);
+    }
+    let Some(destination) = tables.destination(id) else { return Verdict::Drop(Reason::Internal) };
+    if service.flags & service_flags::ONE_PACKET != 0 && protocol == protocol::UDP {
+        // Counted, forwarded, forgotten (ip_vs_core.c: IP_VS_CONN_F_ONE_PACKET).
+        tables.account_connection(id);
+    } else {
+        opening.destination = id;
+        let failed = enter(tables, settings, opening);
+        if failed == 0 {
+            tables.account_connection(id);
+        } else if is_masq(destination) {
+            return Verdict::Drop(failure(failed));
+        } else {
+            // Nobody is refused: without an entry the packet still goes to its destination, and the next
+            // one finds its own place. Only NAT cannot do without.
+            tables.count(failure(failed));
+        }
+    }
+    tables.account(id, Direction::In, opening.packet.length);
+    to_destination(destination, &opening.packet)
+}
+
+/// Whether replies pass the director.
+#[inline(always)]
+fn is_masq(destination: &Destination) -> bool {
+    destination.method == ForwardingMethod::Masq as u8 && destination.flags & destination_flags::LOCAL == 0
+}
+
+/// Makes the connection's entries and counts it; 0, [`LOST`], [`FULL`]. Not inlined: a stack frame of its own.
+#[inline(never)]
+fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut Opening<F>) -> u32 {
+    let id = opening.destination;
+    let Some(destination) = tables.destination(id) else { return FULL };
+    let masq = is_masq(destination);
+    let port = real_port(destination.port, opening.packet.ports.destination);
+    opening.table = FlowTable::Connections;
+    opening.state = 0;
+    opening.bits = 0;
+    opening.body.key = F::key(
+        opening.packet.source,
+        opening.packet.destination,
+        opening.packet.ports,
+        opening.packet.protocol,
+    );
+    opening.body.last_seen = opening.now;
+    opening.body.timeout = NONE;
+    opening.body.destination = id;
+    opening.body.peer = NONE;
+    opening.body.peer_generation = 0;
+    opening.body.flags = 0;
+    opening.body.address = destination.address;
+    opening.body.port = port;
+    opening.body.link = 0;
+    opening.body.mark = 0;
+    let view = View::<F, T>::new(tables, settings, FlowTable::Connections);
+    if masq {
+        // The entry by which packets from the real server are found.
+        let ports = Ports { source: port, destination: opening.packet.ports.source };
+        opening.body.key =
+            F::key(F::narrow(&destination.address), opening.packet.source, ports, opening.packet.protocol);
+        opening.body.flags = connection_flags::REPLY;
+        opening.body.address = F::wide(opening.packet.destination);
+        opening.body.port = opening.packet.ports.destination;
+        // The same client port through another virtual service: the newer connection has the replies.
+        locate::<F, T>(tables, settings, opening);
+        if let Some(old) = flow_table::seek(&view, &opening.body.key, opening.room.place) {
+            flow_table::discard(&view, old);
+        }
+        let failed = insert(tables, settings, opening);
+        if failed != 0 {
+            return failed;
+        }
+        opening.body.key = F::key(
+            opening.packet.source,
+            opening.packet.destination,
+            opening.packet.ports,
+            opening.packet.protocol,
+        );
+        opening.body.flags = connection_flags::MASQ;
+        opening.body.peer = opening.slot;
+        opening.body.peer_generation = opening.generation;
+        opening.body.address = destination.address;
+        opening.body.port = port;
+    }
+    let state = if opening.packet.protocol == protocol::TCP {
+        let direction = if masq { tcp::Direction::Input } else { tcp::Direction::InputOnly };
+        tcp::next(direction, opening.packet.tcp_flags, tcp::NONE)
+    } else {
+        udp::ONE
+    };
+    // By way of memory: the verifier need not follow each state on its own from here.
+    let state = crate::abi::through(&mut opening.room.cell, u64::from(state)) as u8;
+    opening.state = state;
+    opening.bits = if masq { 0 } else { Word::IN_ONLY };
+    if opening.packet.protocol == protocol::UDP || tcp::is_weak(state) {
+        opening.bits |= Word::WEAK;
+    }
+    opening.body.timeout = conn::timeout(settings, opening.packet.protocol, state);
+    opening.body.mark = opening.mark;
+    if opening.link != 0 {
+        opening.body.flags |= connection_flags::CONTROLLED;
+        opening.body.link = opening.link;
+    }
+    locate::<F, T>(tables, settings, opening);
+    let failed = insert(tables, settings, opening);
+    if masq && let Some(reply) = flow_table::at(&view, opening.body.peer, opening.body.peer_generation) {
+        if failed == 0 {
+            reply.entry.set_peer(opening.slot, opening.generation);
+        } else {
+            flow_table::discard(&view, reply);
+        }
+    }
+    if failed != 0 {
+        return failed;
+    }
+    let which = if conn::is_active(opening.packet.protocol, state) { Count::Active } else { Count::Inactive };
+    let total = tables.add_count(id, which, 1);
+    if destination.upper != 0 && total >= destination.upper {
+        tables.set_overload(id, true);
+    }
+    if opening.link != 0 {
+        persist::add_child::<F, T>(tables, settings, opening.link, 1);
+    }
+    0
+}
+
+const LOST: u32 = 1;
+const FULL: u32 = 2;
+
+#[inline(always)]
+const fn failure(code: u32) -> Reason {
+    if code == LOST { Reason::Contended } else { Reason::ConnectionTableFull }
+}
+
+/// Finds the place of the entry's key. Not inlined: the hash takes many registers.
+#[inline(never)]
+pub(crate) fn locate<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    opening: &mut Opening<F>,
+) -> u32 {
+    opening.room.place = View::<F, T>::new(tables, settings, opening.table).place(&opening.body.key);
+    0
+}
+
+/// Inserts at the place that was located and takes what was replaced off the counts; 0, [`LOST`] or [`FULL`].
+#[inline(always)]
+pub(crate) fn insert<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    request: &mut Opening<F>,
+) -> u32 {
+    let code = put(tables, settings, request);
+    if request.room.replaced {
+        uncount::<F, T>(tables, settings, &request.room.removed);
+    }
+    code
+}
+
+/// Inserts. Not inlined: three callers, and a stack frame of its own; BPF functions return scalars only,
+/// so the place goes out by the request.
+#[inline(never)]
+fn put<F: Family, T: Store<F>>(tables: &T, settings: &Settings, request: &mut Opening<F>) -> u32 {
+    let view = View::<F, T>::new(tables, settings, request.table);
+    match flow_table::insert(&view, &request.body, request.state, request.bits, &mut request.room) {
+        Insertion::Inserted { found, slot } => {
+            request.slot = slot;
+            request.generation = found.word.generation();
+            0
+        }
+        Insertion::Lost => LOST,
+        Insertion::Full => FULL,
+    }
+}
+
+/// Whether a TCP segment may open a connection.
+#[inline(always)]
+fn opens(settings: &Settings, flags: u8) -> bool {
+    if settings.flags & settings_flags::SLOPPY_TCP != 0 {
+        return flags & tcp::flag::RST == 0;
+    }
+    tcp::is_opener(flags)
+}
+
+/// The service of a packet (ip_vs_ctl.c: ip_vs_service_find).
+#[inline(always)]
+fn service<'a, F: Family, T: Store<F>>(
+    tables: &'a T,
+    settings: &Settings,
+    packet: &Packet<F>,
+) -> Option<&'a Service> {
+    if settings.mark_rules != 0 {
+        let mut marks = Marks {
+            address: F::wide(packet.destination),
+            family: F::NUMBER,
+            protocol: packet.protocol,
+            port: u16::from_be_bytes(packet.ports.destination),
+            mark: 0,
+        };
+        tables.walk(settings.mark_rules, &mut marks);
+        if marks.mark != 0
+            && let Some(service) =
+                tables.fwmark(&FwmarkKey { mark: marks.mark, family: u32::from(F::NUMBER) })
+        {
+            return Some(service);
+        }
+    }
+    let (address, port) = (packet.destination, packet.ports.destination);
+    if let Some(service) = tables.service(address, port, packet.protocol) {
+        return Some(service);
+    }
+    if settings.flags & settings_flags::FTP != 0 && packet.protocol == protocol::TCP {
+        let n = u16::from_be_bytes(port);
+        if (n == 20 || n >= 1024)
+            && let Some(service) = tables.service(address, FTP, packet.protocol)
+            && is_persistent(service)
+        {
+            return Some(service);
+        }
+    }
+    if settings.flags & settings_flags::ANY_PORT != 0 {
+        return tables.service(address, ANY_PORT, packet.protocol);
+    }
+    None
+}
+
+/// The walk over the rules that give marks: first match wins.
+struct Marks {
+    address: [u8; 16],
+    family: u8,
+    protocol: u8,
+    port: u16,
+    mark: u32,
+}
+
+impl Walk for Marks {
+    #[inline(always)]
+    fn step<T: Tables>(&mut self, tables: &T, i: u32) -> bool {
+        let Some(rule) = tables.mark_rule(i) else { return true };
+        let protocol = rule.protocol == 0 || rule.protocol == self.protocol;
+        let port = rule.first_port <= self.port && self.port <= rule.last_port;
+        if rule.family != self.family || !protocol || !port || !within(&self.address, rule) {
+            return false;
+        }
+        self.mark = rule.mark;
+        true
+    }
+}
+
+/// Whether an address lies in a rule's network.
+#[inline(always)]
+fn within(address: &[u8; 16], rule: &crate::abi::MarkRule) -> bool {
+    let differing = u128::from_be_bytes(*address) ^ u128::from_be_bytes(rule.address);
+    let (high, low) = ((differing >> 64) as u64, differing as u64);
+    let prefix = rule.prefix;
+    if prefix == 0 {
+        true
+    } else if prefix <= 64 {
+        high >> ((64 - prefix) & 63) == 0
+    } else {
+        high == 0 && low >> ((128 - u32::from(prefix)) & 63) == 0
+    }
+}
+
+/// What the schedulers look at.
+#[inline(always)]
+pub(crate) fn subject<F: Family>(packet: &Packet<F>) -> Subject {
+    Subject {
+        client: u32::from_be(F::fold(packet.source)),
+        client_port: u16::from_be_bytes(packet.ports.source),
+        address: u32::from_be(F::fold(packet.destination)),
+    }
+}
+
+/// Removes a connection, with its reply entry and from every count.
+#[inline(always)]
+pub fn end<F: Family, T: Store<F>>(tables: &T, settings: &Settings, found: Found<T::Entry>) {
+    let view = View::<F, T>::new(tables, settings, FlowTable::Connections);
+    let Some(mut room) = tables.scratch() else { return };
+    if flow_table::remove(&view, found, &mut room.room.removed) {
+        uncount::<F, T>(tables, settings, &room.room.removed);
+    }
+}
+
+/// Takes a removed connection or template off its destination's counts; whoever removed it calls
+/// this once. Not inlined: rare, and large.
+#[inline(never)]
+pub fn uncount<F: Family, T: Store<F>>(tables: &T, settings: &Settings, removed: &Removed<F::Key>) -> u32 {
+    if removed.flags & connection_flags::REPLY != 0 {
+        return 0;
+    }
+    let id = removed.destination;
+    if removed.flags & connection_flags::TEMPLATE != 0 {
+        tables.add_count(id, Count::Persistent, u32::MAX);
+        return 0;
+    }
+    let active = conn::is_active(F::protocol(&removed.key), removed.word.state());
+    let total = tables.add_count(id, if active { Count::Active } else { Count::Inactive }, u32::MAX);
+    if let Some(destination) = tables.destination(id) {
+        relieve(tables, id, destination.upper, destination.lower, total);
+    }
+    if removed.flags & connection_flags::MASQ != 0 {
+        let view = View::<F, T>::new(tables, settings, FlowTable::Connections);
+        if let Some(reply) = flow_table::at(&view, removed.peer, removed.peer_generation) {
+            flow_table::discard(&view, reply);
+        }
+    }
+    if removed.flags & connection_flags::CONTROLLED != 0 {
+        persist::add_child::<F, T>(tables, settings, removed.link, u32::MAX);
+    }
+    0
+}
+
+/// Takes the overload mark off below the lower threshold, or three quarters of the upper one (ip_vs_ctl.c:
+/// ip_vs_dest_update_overload).
+#[inline(always)]
+fn relieve<T: Tables>(tables: &T, id: u32, upper: u32, lower: u32, total: u32) {
+    if upper == 0 {
+        return;
+    }
+    let limit = if lower != 0 { lower } else { upper - upper / 4 };
+    if total < limit {
+        tables.set_overload(id, false);
+    }
+}

@@ -1,0 +1,49 @@
+//! Internet checksums by incremental update (RFC 1624, equation 3).
+//!
+//! Words are taken as they lie in memory: the ones' complement sum does not depend on byte order
+//! (RFC 1071 section 2 B).
+
+/// The difference between an old and a new version of some bytes, as a ones' complement sum.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChecksumUpdate(u64);
+
+impl ChecksumUpdate {
+    /// Replaces a 16-bit word.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(self, old: u16, new: u16) -> Self {
+        Self(self.0 + (!old) as u64 + new as u64)
+    }
+
+    /// Replaces a 32-bit word that starts at an even offset.
+    #[inline(always)]
+    #[must_use]
+    pub const fn double(self, old: u32, new: u32) -> Self {
+        Self(self.0 + (!old) as u64 + new as u64)
+    }
+
+    /// Replaces a 64-bit word that starts at an even offset.
+    #[inline(always)]
+    #[must_use]
+    pub const fn quad(self, old: u64, new: u64) -> Self {
+        self.double(old as u32, new as u32).double((old >> 32) as u32, (new >> 32) as u32)
+    }
+
+    /// The checksum field as it is after the update.
+    #[inline(always)]
+    #[must_use]
+    pub const fn apply(self, field: u16) -> u16 {
+        !fold(self.0 + (!field) as u64)
+    }
+}
+
+/// Folds a sum of 16-bit (or wider) words to 16 bits.
+#[inline(always)]
+#[must_use]
+pub const fn fold(sum: u64) -> u16 {
+    let s = (sum & 0xffff_ffff) + (sum >> 32);
+    let s = (s & 0xffff) + (s >> 16);
+    let s = (s & 0xffff) + (s >> 16);
+    let s = (s & 0xffff) + (s >> 16);
+    s as u16
+}

@@ -1,0 +1,302 @@
+//! The whole policy, in order: what happens to a packet (ipvs-semantics section 1).
+//!
+//! Prefilter, our MAC, connection lookup, and only for a packet without connection: which packets
+//! may open one, service lookup, persistence, scheduler, insertion. Knows no map and no frame layout.
+
+use crate::abi::{Hop, Service, Settings, connection_flags, destination_flags, settings_flags};
+use crate::conn::{self, protocol, tcp, udp};
+use crate::connect;
+use crate::family::Family;
+use crate::flow_table::{self, Entry, Found, Table, Word};
+use crate::frame::Frame;
+use crate::fwd::ForwardingMethod;
+use crate::hash;
+use crate::icmp::IcmpError;
+use crate::parse::{Network, Packet, Parse};
+use crate::reason::Reason;
+use crate::tables::{Count, Direction, FlowTable, Route, Store, View};
+
+/// Outcome of a packet.
+#[derive(Debug, Clone, Copy)]
+pub enum Verdict<F: Family> {
+    /// To the director's own stack, untouched.
+    Pass(Reason),
+    /// Dropped.
+    Drop(Reason),
+    /// Answered with an ICMP error, and dropped.
+    Reply(IcmpError, Reason),
+    /// Forwarded.
+    Forward(Forward<F>),
+}
+
+/// How a packet is forwarded.
+#[derive(Debug, Clone, Copy)]
+pub struct Forward<F: Family> {
+    /// Next hop.
+    pub hop: Hop,
+    /// What is rewritten.
+    pub rewrite: Rewrite,
+    /// New address, with [`Rewrite::None`] without meaning.
+    pub address: F::Address,
+    /// New port, bytes as they lie.
+    pub port: [u8; 2],
+}
+
+/// Which half of the addresses is rewritten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rewrite {
+    /// None: direct routing.
+    None,
+    /// The destination's: NAT, from the client.
+    Destination,
+    /// The source's: NAT, from the real server.
+    Source,
+}
+
+/// Reads a frame that may concern the director: prefilter, our MAC, headers.
+///
+/// # Errors
+/// The reason why the frame goes to the stack untouched.
+#[inline(always)]
+pub(crate) fn read<F: Parse, T: Store<F>, Fr: Frame>(
+    tables: &T,
+    settings: &Settings,
+    frame: &Fr,
+    ifindex: u32,
+) -> Result<Packet<F>, Reason> {
+    let network = F::network(frame).ok_or(Reason::Malformed)?;
+    if settings.flags & settings_flags::NO_PREFILTER == 0 && !concerns_us::<F, T>(tables, network) {
+        return Err(Reason::NoService);
+    }
+    let interface = tables.interface(ifindex).ok_or(Reason::UnknownInterface)?;
+    let mac = frame.get::<u64>(0).ok_or(Reason::Malformed)? & 0xffff_ffff_ffff;
+    if mac != interface.mac && (mac != interface.second_mac || mac == 0) {
+        return Err(Reason::NotOurMac);
+    }
+    F::packet(frame, network)
+}
+
+/// Decides about a packet whose connection is in the table; `None`: it has none.
+#[inline(always)]
+pub(crate) fn direct<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    packet: &Packet<F>,
+) -> Option<Verdict<F>> {
+    let view = View::<F, T>::new(tables, settings, FlowTable::Connections);
+    let key = F::key(packet.source, packet.destination, packet.ports, packet.protocol);
+    let found = flow_table::find(&view, &key, view.place(&key))?;
+    existing(tables, settings, tables.now(), packet, found)
+}
+
+/// The prefilter (architecture decision 7): whether a service, mark or NAT real server may have one of
+/// the addresses.
+#[inline(always)]
+fn concerns_us<F: Family, T: Store<F>>(tables: &T, network: Network<F>) -> bool {
+    let bit = hash::prefilter_bit(F::fold(network.destination));
+    if tables.prefilter(bit >> 6) >> (bit & 63) & 1 != 0 {
+        return true;
+    }
+    let bit = hash::prefilter_bit(F::fold(network.source));
+    tables.prefilter(bit >> 6) >> (bit & 63) & 1 != 0
+}
+
+/// A packet whose key is in the table; `None` where the entry turned out not to be its connection.
+#[inline(always)]
+fn existing<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    now: u32,
+    packet: &Packet<F>,
+    found: Found<T::Entry>,
+) -> Option<Verdict<F>> {
+    let entry = found.entry;
+    let flags = entry.flags();
+    if flags & connection_flags::REPLY != 0 {
+        return reply(tables, settings, now, packet, found);
+    }
+    let id = entry.destination();
+    let over = flow_table::expired(now, entry.last_seen(), entry.timeout());
+    if !found.still() {
+        return None;
+    }
+    if over || is_reused(settings, packet, found.word, flags) {
+        connect::end(tables, settings, found);
+        return None;
+    }
+    let Some(destination) = tables.destination(id) else { return Some(Verdict::Drop(Reason::Internal)) };
+    if destination.flags & destination_flags::AVAILABLE == 0 {
+        // Silently, and without a new lease of life (ip_vs_core.c; expire_nodest_conn = 0).
+        return Some(Verdict::Drop(Reason::DestinationRemoved));
+    }
+    let direction =
+        if found.word.has(Word::IN_ONLY) { tcp::Direction::InputOnly } else { tcp::Direction::Input };
+    advance(tables, settings, now, packet, found, direction);
+    tables.account(id, Direction::In, packet.length);
+    Some(to_destination(destination, packet))
+}
+
+/// An opener on an ended connection is scheduled anew (`conn_reuse_mode`, ip_vs_core.c:
+/// is_new_conn_expected); a controlled connection never is.
+#[inline(always)]
+fn is_reused<F: Family>(settings: &Settings, packet: &Packet<F>, word: Word, flags: u16) -> bool {
+    if packet.protocol != protocol::TCP || !tcp::is_opener(packet.tcp_flags) {
+        return false;
+    }
+    if settings.reuse_mode == 0 || flags & connection_flags::CONTROLLED != 0 {
+        return false;
+    }
+    match word.state() {
+        tcp::TIME_WAIT | tcp::CLOSE => true,
+        tcp::FIN_WAIT => settings.reuse_mode & 2 != 0 && word.has(Word::IN_ONLY),
+        _ => false,
+    }
+}
+
+/// A packet from a real server (NAT).
+#[inline(always)]
+fn reply<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    now: u32,
+    packet: &Packet<F>,
+    found: Found<T::Entry>,
+) -> Option<Verdict<F>> {
+    let entry = found.entry;
+    let view = View::<F, T>::new(tables, settings, FlowTable::Connections);
+    let (peer, generation) = (entry.peer(), entry.peer_generation());
+    let address = entry.address();
+    let port = entry.port();
+    let link = entry.link();
+    let known = entry.flags() & connection_flags::HOP_KNOWN != 0
+        && entry.route_generation() == settings.route_generation as u16;
+    if !found.still() {
+        return None;
+    }
+    let forward = flow_table::at(&view, peer, generation)?;
+    if flow_table::expired(now, forward.entry.last_seen(), forward.entry.timeout()) {
+        return None;
+    }
+    let id = forward.entry.destination();
+    advance(tables, settings, now, packet, forward, tcp::Direction::Output);
+    tables.account(id, Direction::Out, packet.length);
+    let address = F::narrow(&address);
+    let hop = if known {
+        Hop(link)
+    } else {
+        match tables.route(address, packet.destination) {
+            Route::Hop(hop) => {
+                entry.set_link(hop.0, settings.route_generation as u16);
+                entry.set_flags(connection_flags::REPLY | connection_flags::HOP_KNOWN);
+                hop
+            }
+            Route::Unresolved => {
+                tables.want_neighbour(packet.destination);
+                return Some(Verdict::Drop(Reason::ClientUnresolved));
+            }
+        }
+    };
+    if packet.ttl <= 1 {
+        return Some(Verdict::Reply(IcmpError::TimeExceeded, Reason::TtlExceeded));
+    }
+    Some(Verdict::Forward(Forward { hop, rewrite: Rewrite::Source, address, port }))
+}
+
+/// The protocol's step, the timeout of the state after it, and the time of the packet.
+#[inline(always)]
+pub(crate) fn advance<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    now: u32,
+    packet: &Packet<F>,
+    found: Found<T::Entry>,
+    direction: tcp::Direction,
+) {
+    let old = found.word;
+    let state = if packet.protocol == protocol::TCP {
+        tcp::next(direction, packet.tcp_flags, old.state())
+    } else {
+        udp::MORE
+    };
+    if state != old.state() {
+        step(tables, settings, packet.protocol, found, state);
+    }
+    let entry = found.entry;
+    let timeout = conn::timeout(settings, packet.protocol, state);
+    if entry.timeout() != timeout {
+        entry.set_timeout(timeout);
+    }
+    if entry.last_seen() != now {
+        entry.set_last_seen(now);
+    }
+}
+
+/// Changes the state in the word; whoever succeeds changes the counts.
+#[inline(always)]
+fn step<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    protocol: u8,
+    found: Found<T::Entry>,
+    state: u8,
+) {
+    let old = found.word;
+    let mut new = old.with_state(state);
+    if !(protocol == protocol::TCP && tcp::is_weak(state)) {
+        new = new.without(Word::WEAK);
+    }
+    if !found.entry.swap_word(old.0, new.0) {
+        return;
+    }
+    let (was, is) = (conn::is_active(protocol, old.state()), conn::is_active(protocol, state));
+    if was != is {
+        let id = found.entry.destination();
+        let (up, down) = if is { (Count::Active, Count::Inactive) } else { (Count::Inactive, Count::Active) };
+        tables.add_count(id, up, 1);
+        tables.add_count(id, down, u32::MAX);
+    }
+    if state == tcp::ESTABLISHED && found.entry.flags() & connection_flags::CONTROLLED != 0 {
+        crate::persist::assure::<F, T>(tables, settings, found.entry.link());
+    }
+}
+
+/// How a packet from a client reaches its destination.
+#[inline(always)]
+pub(crate) fn to_destination<F: Family>(
+    destination: &crate::abi::Destination,
+    packet: &Packet<F>,
+) -> Verdict<F> {
+    if destination.flags & destination_flags::LOCAL != 0 {
+        return Verdict::Pass(Reason::Local);
+    }
+    if packet.ttl <= 1 {
+        return Verdict::Reply(IcmpError::TimeExceeded, Reason::TtlExceeded);
+    }
+    let hop = destination.hop;
+    if !hop.is_resolved() {
+        return Verdict::Drop(Reason::NeighbourUnresolved);
+    }
+    let port = real_port(destination.port, packet.ports.destination);
+    let address = F::narrow(&destination.address);
+    match ForwardingMethod::from_u8(destination.method) {
+        Some(ForwardingMethod::DirectRoute) => {
+            Verdict::Forward(Forward { hop, rewrite: Rewrite::None, address, port })
+        }
+        Some(ForwardingMethod::Masq) => {
+            Verdict::Forward(Forward { hop, rewrite: Rewrite::Destination, address, port })
+        }
+        _ => Verdict::Drop(Reason::MethodUnsupported),
+    }
+}
+
+/// The destination's own port, or the packet's where it has none.
+#[inline(always)]
+pub(crate) const fn real_port(own: [u8; 2], packet: [u8; 2]) -> [u8; 2] {
+    if own[0] == 0 && own[1] == 0 { packet } else { own }
+}
+
+/// A service's tag for ports: whether the service takes every port.
+#[inline(always)]
+pub(crate) const fn is_persistent(service: &Service) -> bool {
+    service.flags & crate::abi::service_flags::PERSISTENT != 0
+}

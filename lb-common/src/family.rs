@@ -1,0 +1,176 @@
+//! IPv4 and IPv6 behind one trait: what the decision needs to know of an address family.
+
+use crate::abi::{FlowKey4, FlowKey6};
+
+/// An address family.
+pub trait Family: Copy + 'static {
+    /// An address as its bytes lie in the packet.
+    type Address: Copy + PartialEq + core::fmt::Debug;
+    /// Key of a flow.
+    type Key: Copy + PartialEq + core::fmt::Debug;
+    /// 4 or 6.
+    const NUMBER: u8;
+
+    /// Key of a flow; ports as raw network bytes in native words.
+    fn key(source: Self::Address, destination: Self::Address, ports: Ports, protocol: u8) -> Self::Key;
+    /// Protocol of a key.
+    fn protocol(key: &Self::Key) -> u8;
+    /// The address in the first bytes of sixteen.
+    fn wide(address: Self::Address) -> [u8; 16];
+    /// The inverse of [`Family::wide`].
+    fn narrow(wide: &[u8; 16]) -> Self::Address;
+    /// Folded to 32 bits, bytes as they lie (XOR of the words of an IPv6 address).
+    fn fold(address: Self::Address) -> u32;
+    /// Masked by a netmask in the same form as [`Family::wide`].
+    fn masked(address: Self::Address, mask: &[u8; 16]) -> Self::Address;
+    /// A firewall mark in the place of an address (templates): 3 is 0.0.0.3 or ::3.
+    fn from_mark(mark: u32) -> Self::Address;
+    /// Whether ICMP errors may be sent to it (unicast, not unspecified).
+    fn is_unicast(address: Self::Address) -> bool;
+    /// Hash of a key.
+    fn hash(key: &Self::Key, seed: &[u64; 4]) -> u64;
+}
+
+/// Source and destination port, bytes as they lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    /// Source port.
+    pub source: [u8; 2],
+    /// Destination port.
+    pub destination: [u8; 2],
+}
+
+impl Ports {
+    /// Ports from host-order numbers.
+    #[must_use]
+    pub const fn new(source: u16, destination: u16) -> Self {
+        Self { source: source.to_be_bytes(), destination: destination.to_be_bytes() }
+    }
+
+    #[inline(always)]
+    const fn rest(self, protocol: u8) -> u64 {
+        u16::from_le_bytes(self.source) as u64
+            | (u16::from_le_bytes(self.destination) as u64) << 16
+            | (protocol as u64) << 32
+    }
+}
+
+/// IPv4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct V4;
+
+/// IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct V6;
+
+impl Family for V4 {
+    type Address = [u8; 4];
+    type Key = FlowKey4;
+    const NUMBER: u8 = 4;
+
+    #[inline(always)]
+    fn key(source: [u8; 4], destination: [u8; 4], ports: Ports, protocol: u8) -> FlowKey4 {
+        let addresses =
+            u64::from(u32::from_le_bytes(source)) | u64::from(u32::from_le_bytes(destination)) << 32;
+        FlowKey4 { addresses, rest: ports.rest(protocol) }
+    }
+    #[inline(always)]
+    fn protocol(key: &FlowKey4) -> u8 {
+        (key.rest >> 32) as u8
+    }
+    #[inline(always)]
+    fn wide(a: [u8; 4]) -> [u8; 16] {
+        let [a, b, c, d] = a;
+        [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+    }
+    #[inline(always)]
+    fn narrow(w: &[u8; 16]) -> [u8; 4] {
+        let [a, b, c, d, ..] = *w;
+        [a, b, c, d]
+    }
+    #[inline(always)]
+    fn fold(a: [u8; 4]) -> u32 {
+        u32::from_le_bytes(a)
+    }
+    #[inline(always)]
+    fn masked(a: [u8; 4], mask: &[u8; 16]) -> [u8; 4] {
+        (u32::from_le_bytes(a) & u32::from_le_bytes(Self::narrow(mask))).to_le_bytes()
+    }
+    #[inline(always)]
+    fn from_mark(mark: u32) -> [u8; 4] {
+        mark.to_be_bytes()
+    }
+    #[inline(always)]
+    fn is_unicast(a: [u8; 4]) -> bool {
+        let [first, ..] = a;
+        first != 0 && first < 224 && first != 127
+    }
+    #[inline(always)]
+    fn hash(key: &FlowKey4, seed: &[u64; 4]) -> u64 {
+        crate::hash::flow4(key.addresses, key.rest, seed)
+    }
+}
+
+/// The two native words of sixteen bytes.
+#[inline(always)]
+#[must_use]
+pub const fn words(a: [u8; 16]) -> [u64; 2] {
+    let v = u128::from_le_bytes(a);
+    [v as u64, (v >> 64) as u64]
+}
+
+/// The inverse of [`words`].
+#[inline(always)]
+#[must_use]
+pub const fn bytes(w: [u64; 2]) -> [u8; 16] {
+    let [a, b] = w;
+    ((a as u128) | (b as u128) << 64).to_le_bytes()
+}
+
+impl Family for V6 {
+    type Address = [u64; 2];
+    type Key = FlowKey6;
+    const NUMBER: u8 = 6;
+
+    #[inline(always)]
+    fn key(source: [u64; 2], destination: [u64; 2], ports: Ports, protocol: u8) -> FlowKey6 {
+        FlowKey6 { source, destination, rest: ports.rest(protocol) }
+    }
+    #[inline(always)]
+    fn protocol(key: &FlowKey6) -> u8 {
+        (key.rest >> 32) as u8
+    }
+    #[inline(always)]
+    fn wide(a: [u64; 2]) -> [u8; 16] {
+        bytes(a)
+    }
+    #[inline(always)]
+    fn narrow(w: &[u8; 16]) -> [u64; 2] {
+        words(*w)
+    }
+    #[inline(always)]
+    fn fold(a: [u64; 2]) -> u32 {
+        let [a, b] = a;
+        let x = a ^ b;
+        (x ^ x >> 32) as u32
+    }
+    #[inline(always)]
+    fn masked(a: [u64; 2], mask: &[u8; 16]) -> [u64; 2] {
+        let [a, b] = a;
+        let [m, n] = words(*mask);
+        [a & m, b & n]
+    }
+    #[inline(always)]
+    fn from_mark(mark: u32) -> [u64; 2] {
+        [0, u64::from(mark.swap_bytes()) << 32]
+    }
+    #[inline(always)]
+    fn is_unicast(a: [u64; 2]) -> bool {
+        let [a, b] = a;
+        (a as u8) != 0xff && (a | b) != 0
+    }
+    #[inline(always)]
+    fn hash(key: &FlowKey6, seed: &[u64; 4]) -> u64 {
+        crate::hash::flow6(key.source, key.destination, key.rest, seed)
+    }
+}

@@ -1,0 +1,207 @@
+//! A frame's headers, read once: addresses, ports, flags, lengths.
+//!
+//! Reads only; never trusts a length. What cannot be balanced is told apart by [`Reason`].
+
+use core::mem::offset_of;
+
+use network_types::eth::EthHdr;
+use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
+
+use crate::conn::protocol;
+use crate::family::{Family, Ports, V4, V6};
+use crate::frame::Frame;
+use crate::reason::Reason;
+
+/// Bytes of an Ethernet header.
+pub const ETH_LEN: u32 = EthHdr::LEN as u32;
+/// Bytes of an IPv4 header without options.
+pub const IPV4_LEN: u32 = Ipv4Hdr::LEN as u32;
+/// Bytes of an IPv6 header.
+pub const IPV6_LEN: u32 = Ipv6Hdr::LEN as u32;
+
+/// EtherType of IPv4, bytes as they lie.
+const IPV4: u16 = 0x0800_u16.to_be();
+const IPV6: u16 = 0x86dd_u16.to_be();
+const VLAN: u16 = 0x8100_u16.to_be();
+const QINQ: u16 = 0x88a8_u16.to_be();
+
+/// What an Ethernet frame carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// Which family a frame carries.
+///
+/// # Errors
+/// [`Reason::NotIp`], [`Reason::VlanTagged`], [`Reason::Malformed`] where there is no Ethernet header.
+#[inline(always)]
+pub fn link<Fr: Frame>(frame: &Fr) -> Result<Link, Reason> {
+    match frame.get::<u16>(offset_of!(EthHdr, ether_type) as u32) {
+        Some(IPV4) => Ok(Link::V4),
+        Some(IPV6) => Ok(Link::V6),
+        Some(VLAN | QINQ) => Err(Reason::VlanTagged),
+        Some(_) => Err(Reason::NotIp),
+        None => Err(Reason::Malformed),
+    }
+}
+
+/// The network header: what the prefilter looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct Network<F: Family> {
+    /// Source address.
+    pub source: F::Address,
+    /// Destination address.
+    pub destination: F::Address,
+}
+
+/// A packet that may be balanced.
+#[derive(Debug, Clone, Copy)]
+pub struct Packet<F: Family> {
+    /// Source address.
+    pub source: F::Address,
+    /// Destination address.
+    pub destination: F::Address,
+    /// Ports.
+    pub ports: Ports,
+    /// IP protocol.
+    pub protocol: u8,
+    /// Flags byte of the TCP header, 0 for UDP.
+    pub tcp_flags: u8,
+    /// Time to live or hop limit.
+    pub ttl: u8,
+    /// Where the transport header starts, bytes from the start of the frame; at most 74.
+    pub transport: u32,
+    /// Bytes of IP, header included.
+    pub length: u32,
+}
+
+/// What differs between the families when a frame is read.
+pub trait Parse: Family {
+    /// Reads the addresses.
+    fn network<Fr: Frame>(frame: &Fr) -> Option<Network<Self>>;
+    /// Reads the rest.
+    ///
+    /// # Errors
+    /// The reason why the packet cannot be balanced.
+    fn packet<Fr: Frame>(frame: &Fr, network: Network<Self>) -> Result<Packet<Self>, Reason>;
+}
+
+macro_rules! at {
+    ($header:ty, $field:ident) => {
+        ETH_LEN + offset_of!($header, $field) as u32
+    };
+}
+
+impl Parse for V4 {
+    #[inline(always)]
+    fn network<Fr: Frame>(frame: &Fr) -> Option<Network<Self>> {
+        let source: u32 = frame.get(at!(Ipv4Hdr, src_addr))?;
+        let destination: u32 = frame.get(at!(Ipv4Hdr, dst_addr))?;
+        Some(Network { source: source.to_ne_bytes(), destination: destination.to_ne_bytes() })
+    }
+
+    #[inline(always)]
+    fn packet<Fr: Frame>(frame: &Fr, n: Network<Self>) -> Result<Packet<Self>, Reason> {
+        let vihl: u8 = frame.get(at!(Ipv4Hdr, vihl)).ok_or(Reason::Malformed)?;
+        let header = u32::from(vihl & 0x0f) * 4;
+        if vihl >> 4 != 4 || header < IPV4_LEN {
+            return Err(Reason::Malformed);
+        }
+        let fragment: u16 = frame.get(at!(Ipv4Hdr, frags)).ok_or(Reason::Malformed)?;
+        // RFC 791 section 3.1: more fragments, or an offset.
+        if u16::from_be(fragment) & 0x3fff != 0 {
+            return Err(Reason::Fragment);
+        }
+        let length: u16 = frame.get(at!(Ipv4Hdr, tot_len)).ok_or(Reason::Malformed)?;
+        let length = u32::from(u16::from_be(length));
+        let ttl: u8 = frame.get(at!(Ipv4Hdr, ttl)).ok_or(Reason::Malformed)?;
+        let protocol: u8 = frame.get(at!(Ipv4Hdr, proto)).ok_or(Reason::Malformed)?;
+        transport(frame, n, protocol, ttl, ETH_LEN + header, length, header)
+    }
+}
+
+impl Parse for V6 {
+    #[inline(always)]
+    fn network<Fr: Frame>(frame: &Fr) -> Option<Network<Self>> {
+        const SOURCE: u32 = at!(Ipv6Hdr, src_addr);
+        const DESTINATION: u32 = at!(Ipv6Hdr, dst_addr);
+        Some(Network {
+            source: [frame.get(SOURCE)?, frame.get(SOURCE + 8)?],
+            destination: [frame.get(DESTINATION)?, frame.get(DESTINATION + 8)?],
+        })
+    }
+
+    #[inline(always)]
+    fn packet<Fr: Frame>(frame: &Fr, n: Network<Self>) -> Result<Packet<Self>, Reason> {
+        let version: u8 = frame.get(ETH_LEN).ok_or(Reason::Malformed)?;
+        if version >> 4 != 6 {
+            return Err(Reason::Malformed);
+        }
+        let length: u16 = frame.get(at!(Ipv6Hdr, payload_len)).ok_or(Reason::Malformed)?;
+        let length = u32::from(u16::from_be(length)) + IPV6_LEN;
+        let protocol: u8 = frame.get(at!(Ipv6Hdr, next_hdr)).ok_or(Reason::Malformed)?;
+        let ttl: u8 = frame.get(at!(Ipv6Hdr, hop_limit)).ok_or(Reason::Malformed)?;
+        match protocol {
+            // RFC 8200 section 4: hop-by-hop, routing, destination options.
+            0 | 43 | 60 => return Err(Reason::ExtensionHeader),
+            44 => return Err(Reason::Fragment),
+            _ => {}
+        }
+        transport(frame, n, protocol, ttl, ETH_LEN + IPV6_LEN, length, IPV6_LEN)
+    }
+}
+
+/// Reads the transport header. `at` is its place in the frame, `header` the bytes of IP before it.
+#[inline(always)]
+fn transport<F: Family, Fr: Frame>(
+    frame: &Fr,
+    n: Network<F>,
+    protocol: u8,
+    ttl: u8,
+    at: u32,
+    length: u32,
+    header: u32,
+) -> Result<Packet<F>, Reason> {
+    let minimum = match protocol {
+        protocol::TCP => 20,
+        protocol::UDP => 8,
+        _ => return Err(Reason::NotBalancedProtocol),
+    };
+    if length < header + minimum || !frame.has(ETH_LEN + length) {
+        return Err(Reason::Malformed);
+    }
+    let source: u16 = frame.get(at).ok_or(Reason::Malformed)?;
+    let destination: u16 = frame.get(at + 2).ok_or(Reason::Malformed)?;
+    let mut tcp_flags = 0;
+    if protocol == protocol::TCP {
+        // Data offset and flags (RFC 9293 section 3.1) in one read.
+        let both: u16 = frame.get(at + 12).ok_or(Reason::Malformed)?;
+        let [offset, flags] = both.to_ne_bytes();
+        let bytes = u32::from(offset >> 4) * 4;
+        if bytes < 20 || length < header + bytes {
+            return Err(Reason::Malformed);
+        }
+        tcp_flags = flags;
+    } else {
+        let udp: u16 = frame.get(at + 4).ok_or(Reason::Malformed)?;
+        let udp = u32::from(u16::from_be(udp));
+        if udp < 8 || header + udp > length {
+            return Err(Reason::Malformed);
+        }
+    }
+    let ports = Ports { source: source.to_ne_bytes(), destination: destination.to_ne_bytes() };
+    Ok(Packet {
+        source: n.source,
+        destination: n.destination,
+        ports,
+        protocol,
+        tcp_flags,
+        ttl,
+        transport: at,
+        length,
+    })
+}

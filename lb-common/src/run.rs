@@ -1,0 +1,134 @@
+//! One frame from beginning to end: decide, count, rewrite. The shells only do what comes out.
+
+use crate::abi::Hop;
+use crate::connect::schedule;
+use crate::direct::{Verdict, direct, read};
+use crate::family::{Family, V4, V6};
+use crate::frame::Frame;
+use crate::fwd::{Forwardable, address_frame, rewrite};
+use crate::icmp::{Icmp, IcmpError};
+use crate::parse::{self, Link, Packet, Parse};
+use crate::reason::Reason;
+use crate::tables::Store;
+
+/// What the shell does with the frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// To the stack (XDP_PASS).
+    Pass,
+    /// Away with it (XDP_DROP).
+    Drop,
+    /// Out by the interface it came in (XDP_TX).
+    Transmit,
+    /// Out by another interface (XDP_REDIRECT), by kernel index.
+    Redirect(u32),
+    /// No connection has it: [`open`] decides.
+    Open,
+}
+
+/// Directs a frame that came in by interface `ifindex`. [`Action::Open`] asks for [`open`] with the
+/// same, untouched frame.
+#[inline(always)]
+pub fn run<T: Store<V4> + Store<V6>, Fr: Frame>(tables: &T, frame: &mut Fr, ifindex: u32) -> Action {
+    match parse::link(frame) {
+        Ok(Link::V4) => connected::<V4, T, Fr>(tables, frame, ifindex),
+        Ok(Link::V6) => connected::<V6, T, Fr>(tables, frame, ifindex),
+        Err(reason) => refuse(tables, reason),
+    }
+}
+
+/// A frame of family `F`: its connection's, or one that [`open`] is to look at.
+#[inline(always)]
+fn connected<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
+    tables: &T,
+    frame: &mut Fr,
+    ifindex: u32,
+) -> Action {
+    let Some(settings) = tables.settings() else { return refuse(tables, Reason::Internal) };
+    match read::<F, T, Fr>(tables, settings, frame, ifindex) {
+        Ok(packet) => match direct(tables, settings, &packet) {
+            Some(verdict) => execute(tables, frame, ifindex, &packet, verdict),
+            None => Action::Open,
+        },
+        Err(reason) => refuse(tables, reason),
+    }
+}
+
+/// Directs a frame of family `F` that has no connection: [`run`] said [`Action::Open`]. A program of its
+/// own in the kernel, because both together would not fit BPF's stack.
+#[inline(always)]
+pub fn open<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
+    tables: &T,
+    frame: &mut Fr,
+    ifindex: u32,
+) -> Action {
+    let Some(settings) = tables.settings() else { return refuse(tables, Reason::Internal) };
+    let Some(mut opening) = tables.scratch() else { return refuse(tables, Reason::Internal) };
+    match read::<F, T, Fr>(tables, settings, frame, ifindex) {
+        Ok(packet) => {
+            opening.packet = packet;
+            let verdict = schedule(tables, settings, &mut opening);
+            execute(tables, frame, ifindex, &opening.packet, verdict)
+        }
+        Err(reason) => refuse(tables, reason),
+    }
+}
+
+/// Does what was decided.
+#[inline(always)]
+fn execute<F: Forwardable + Icmp, T: Store<F>, Fr: Frame>(
+    tables: &T,
+    frame: &mut Fr,
+    ifindex: u32,
+    packet: &Packet<F>,
+    verdict: Verdict<F>,
+) -> Action {
+    match verdict {
+        Verdict::Pass(reason) | Verdict::Drop(reason) => refuse(tables, reason),
+        Verdict::Reply(error, reason) => {
+            if !F::is_unicast(packet.source) {
+                return refuse(tables, reason);
+            }
+            if !tables.icmp_allowed(F::fold(packet.source)) {
+                return refuse(tables, Reason::IcmpRateLimited);
+            }
+            tables.count(reason);
+            if answer::<F, Fr>(frame, error) != 0 {
+                Action::Transmit
+            } else {
+                refuse(tables, Reason::RewriteFailed)
+            }
+        }
+        Verdict::Forward(forward) => {
+            if rewrite(frame, packet, &forward).is_none() {
+                return refuse(tables, Reason::RewriteFailed);
+            }
+            send::<F, T, Fr>(tables, frame, forward.hop, ifindex)
+        }
+    }
+}
+
+/// Makes the frame an ICMP error; 0 where that failed. Not inlined: rare, and a frame of its own.
+#[inline(never)]
+fn answer<F: Icmp, Fr: Frame>(frame: &mut Fr, error: IcmpError) -> u32 {
+    u32::from(F::reply(frame, error).is_some())
+}
+
+/// Addresses the frame to its next hop.
+#[inline(always)]
+fn send<F: Family, T: Store<F>, Fr: Frame>(tables: &T, frame: &mut Fr, hop: Hop, ifindex: u32) -> Action {
+    let Some(leaving) = tables.interface_at(hop.interface()) else {
+        return refuse(tables, Reason::Internal);
+    };
+    if address_frame(frame, hop.0, leaving.mac).is_none() {
+        return refuse(tables, Reason::RewriteFailed);
+    }
+    if leaving.ifindex == ifindex { Action::Transmit } else { Action::Redirect(leaving.ifindex) }
+}
+
+/// Counts the reason; the frame goes to the stack or away.
+#[inline(always)]
+fn refuse<T: crate::tables::Tables>(tables: &T, reason: Reason) -> Action {
+    tables.count(reason);
+    if reason.is_drop() { Action::Drop } else { Action::Pass }
+}

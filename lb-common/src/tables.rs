@@ -1,0 +1,201 @@
+//! What the decision needs of the maps, and nothing more.
+
+use core::ops::DerefMut;
+
+use crate::abi::{Destination, FwmarkKey, Hop, Interface, MarkRule, Schedule, Service, Settings};
+use crate::family::{Family, Ports};
+use crate::flow_table::{Body, Entry, Place, Room, Table};
+use crate::parse::Packet;
+use crate::reason::Reason;
+
+/// A step of a walk over slots: `true` ends the walk.
+pub trait Walk {
+    /// Looks at the `i`-th slot of the walk.
+    fn step<T: Tables>(&mut self, tables: &T, i: u32) -> bool;
+}
+
+/// Which way a counted packet goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From a client.
+    In,
+    /// From a real server.
+    Out,
+}
+
+/// Which counts of a destination change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    /// Active connections.
+    Active,
+    /// Inactive connections.
+    Inactive,
+    /// Persistence templates.
+    Persistent,
+}
+
+/// What the route towards a client says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// The next hop.
+    Hop(Hop),
+    /// Its neighbour is not resolved, or there is no route.
+    Unresolved,
+}
+
+/// Map access that does not depend on the address family.
+pub trait Tables {
+    /// Now, in ticks (low 32 bits of jiffies).
+    fn now(&self) -> u32;
+    /// The settings.
+    fn settings(&self) -> Option<&Settings>;
+    /// An interface by kernel index.
+    fn interface(&self, index: u32) -> Option<&Interface>;
+    /// An interface by its index in the map ([`Hop::interface`]).
+    fn interface_at(&self, index: u16) -> Option<&Interface>;
+    /// A word of the prefilter's bitmap.
+    fn prefilter(&self, word: u32) -> u64;
+    /// A rule that gives marks.
+    fn mark_rule(&self, n: u32) -> Option<&MarkRule>;
+    /// The service of a mark.
+    fn fwmark(&self, key: &FwmarkKey) -> Option<&Service>;
+    /// A slot: a destination id.
+    fn slot(&self, index: u32) -> Option<u32>;
+    /// A destination.
+    fn destination(&self, id: u32) -> Option<&Destination>;
+    /// Active, inactive connections of a destination, and whether it is overloaded.
+    fn load(&self, id: u32) -> (u32, u32, bool);
+    /// Adds to one of a destination's counts, wrapping; all its connections (active + inactive) afterwards.
+    fn add_count(&self, id: u32, which: Count, delta: u32) -> u32;
+    /// Marks a destination as overloaded or not.
+    fn set_overload(&self, id: u32, overloaded: bool);
+    /// A service's scheduler state.
+    fn schedule(&self, service: u32) -> Schedule;
+    /// Changes a service's scheduler state if it is still `old`.
+    fn swap_schedule(&self, service: u32, old: Schedule, new: Schedule) -> bool;
+    /// Counts a packet of a destination; `bytes` of IP.
+    fn account(&self, destination: u32, direction: Direction, bytes: u32);
+    /// Counts a new connection of a destination.
+    fn account_connection(&self, destination: u32);
+    /// Counts a packet that was not forwarded.
+    fn count(&self, reason: Reason);
+    /// Whether an ICMP error may be sent to a client, by the folded address; takes the tokens.
+    fn icmp_allowed(&self, client: u32) -> bool;
+    /// Calls `walk.step` with 0 to `count` - 1 until it says so.
+    fn walk<W: Walk>(&self, count: u32, walk: &mut W);
+}
+
+/// Map access of one address family.
+pub trait Store<F: Family>: Tables + Sized {
+    /// Entries of its tables.
+    type Entry: Entry<Key = F::Key>;
+
+    /// Room for opening a connection, outside of BPF's small stack; what is in it is arbitrary.
+    type Scratch<'a>: DerefMut<Target = Opening<F>>
+    where
+        Self: 'a;
+
+    /// The room: one for each CPU, not to be taken twice at a time.
+    fn scratch(&self) -> Option<Self::Scratch<'_>>;
+    /// Way 0 of a bucket.
+    fn bucket(&self, table: FlowTable, index: u32) -> Option<Self::Entry>;
+    /// A service by its exact address, port and protocol.
+    fn service(&self, address: F::Address, port: [u8; 2], protocol: u8) -> Option<&Service>;
+    /// The next hop towards a client, by the kernel's routes and neighbours.
+    fn route(&self, source: F::Address, client: F::Address) -> Route;
+    /// Asks the daemon to resolve the next hop towards a client.
+    fn want_neighbour(&self, client: F::Address);
+}
+
+/// A connection that is being opened.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening<F: Family> {
+    /// The packet that opens it.
+    pub packet: Packet<F>,
+    /// Now, ticks.
+    pub now: u32,
+    /// The destination.
+    pub destination: u32,
+    /// Mark of the service.
+    pub mark: u32,
+    /// Its template, 0 without.
+    pub link: u64,
+    /// The entry that is to go in.
+    pub body: Body<F::Key>,
+    /// For the insertion.
+    pub room: Room<F::Key>,
+    /// Into which table.
+    pub table: FlowTable,
+    /// Protocol state of the entry.
+    pub state: u8,
+    /// Generation it got in its slot.
+    pub generation: u16,
+    /// Bits of its word.
+    pub bits: u32,
+    /// Slot it went to.
+    pub slot: u32,
+}
+
+/// Which of a family's tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlowTable {
+    /// Connection entries.
+    Connections,
+    /// Persistence templates.
+    Templates,
+}
+
+/// One table of one family, as [`crate::flow_table`] works on it.
+pub struct View<'a, F: Family, T: Store<F>> {
+    tables: &'a T,
+    table: FlowTable,
+    mask: u32,
+    seed: &'a [u64; 4],
+    family: core::marker::PhantomData<F>,
+}
+
+impl<'a, F: Family, T: Store<F>> View<'a, F, T> {
+    /// The view of a table.
+    #[inline(always)]
+    pub fn new(tables: &'a T, settings: &'a Settings, table: FlowTable) -> Self {
+        let mask = match (F::NUMBER, table) {
+            (4, FlowTable::Connections) => settings.buckets4,
+            (4, FlowTable::Templates) => settings.templates4,
+            (_, FlowTable::Connections) => settings.buckets6,
+            (_, FlowTable::Templates) => settings.templates6,
+        };
+        Self { tables, table, mask, seed: &settings.seed, family: core::marker::PhantomData }
+    }
+}
+
+impl<F: Family, T: Store<F>> Table for View<'_, F, T> {
+    type Entry = T::Entry;
+
+    #[inline(always)]
+    fn bucket(&self, index: u32) -> Option<T::Entry> {
+        self.tables.bucket(self.table, index)
+    }
+
+    #[inline(always)]
+    fn place(&self, key: &F::Key) -> Place {
+        Place::new(F::hash(key, self.seed), self.mask)
+    }
+
+    #[inline(always)]
+    fn home(&self, key: &F::Key) -> u32 {
+        home::<F>(key, self.seed, self.mask)
+    }
+}
+
+/// Bucket of a key. Not inlined: rare, and the hash takes many registers.
+#[inline(never)]
+fn home<F: Family>(key: &F::Key, seed: &[u64; 4], mask: u32) -> u32 {
+    Place::new(F::hash(key, seed), mask).home
+}
+
+/// Ports of a template key: client port 0.
+#[inline(always)]
+#[must_use]
+pub const fn template_ports(virtual_port: [u8; 2]) -> Ports {
+    Ports { source: [0, 0], destination: virtual_port }
+}

@@ -1,0 +1,325 @@
+//! Maps of the kernel as `lb-common` sees them.
+
+use aya_ebpf::bindings::xdp_md;
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_loop};
+use lb_common::abi::{
+    self, Connection4, Connection6, Counts, Destination, Entry4, Entry6, FwmarkKey, Hop, ICMP_BUCKETS,
+    INTERFACES, IcmpBucket, Interface, MarkRule, Schedule, Service, ServiceKey4, ServiceKey6, Settings,
+};
+use lb_common::family::{Family, V4, V6};
+use lb_common::reason::Reason;
+use lb_common::tables::{Count, Direction, FlowTable, Opening, Route, Store, Tables, Walk};
+
+use crate::maps;
+use crate::{events, route};
+
+/// The maps, and the context for the helpers that want it.
+pub struct KernelTables {
+    ctx: *mut xdp_md,
+}
+
+impl KernelTables {
+    /// The maps for the frame of `ctx`.
+    #[inline(always)]
+    pub fn new(ctx: *mut xdp_md) -> Self {
+        Self { ctx }
+    }
+}
+
+/// A field of the element of `COUNTS`.
+#[inline(always)]
+fn counts(id: u32) -> Option<*mut Counts> {
+    maps::COUNTS.get_ptr_mut(id)
+}
+
+/// The callback of `bpf_loop`: 0 goes on, 1 ends.
+unsafe extern "C" fn step<W: Walk>(i: u32, walk: *mut W) -> i64 {
+    // A walk reads maps only, never the frame.
+    let tables = KernelTables { ctx: core::ptr::null_mut() };
+    // SAFETY: `walk` is the pointer given to bpf_loop below, which outlives it.
+    i64::from(unsafe { &mut *walk }.step(&tables, i))
+}
+
+impl Tables for KernelTables {
+    #[inline(always)]
+    fn now(&self) -> u32 {
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_jiffies64() as u32 }
+    }
+
+    #[inline(always)]
+    fn settings(&self) -> Option<&Settings> {
+        maps::SETTINGS.get(0)
+    }
+
+    #[inline(always)]
+    fn interface(&self, index: u32) -> Option<&Interface> {
+        let interface = maps::IFACES.get(index & (INTERFACES - 1))?;
+        (interface.ifindex == index).then_some(interface)
+    }
+
+    #[inline(always)]
+    fn interface_at(&self, index: u16) -> Option<&Interface> {
+        maps::IFACES.get(u32::from(index))
+    }
+
+    #[inline(always)]
+    fn prefilter(&self, word: u32) -> u64 {
+        maps::PREFILTER.get(word).map_or(0, |w| *w)
+    }
+
+    #[inline(always)]
+    fn mark_rule(&self, n: u32) -> Option<&MarkRule> {
+        maps::MARKS.get(n)
+    }
+
+    #[inline(always)]
+    fn fwmark(&self, key: &FwmarkKey) -> Option<&Service> {
+        // SAFETY: the daemon replaces values whole; a value read while it is replaced stays valid for
+        // the run of the program (RCU).
+        unsafe { maps::FWMARKS.get(key) }
+    }
+
+    #[inline(always)]
+    fn slot(&self, index: u32) -> Option<u32> {
+        maps::SLOTS.get(index).copied()
+    }
+
+    #[inline(always)]
+    fn destination(&self, id: u32) -> Option<&Destination> {
+        maps::DESTINATIONS.get(id)
+    }
+
+    #[inline(always)]
+    fn load(&self, id: u32) -> (u32, u32, bool) {
+        let Some(counts) = counts(id) else { return (0, 0, true) };
+        // SAFETY: an element of the array, whose fields others change atomically.
+        unsafe {
+            (
+                abi::load_u32(&raw const (*counts).active),
+                abi::load_u32(&raw const (*counts).inactive),
+                abi::load_u32(&raw const (*counts).overload) != 0,
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn add_count(&self, id: u32, which: Count, delta: u32) -> u32 {
+        let Some(counts) = counts(id) else { return 0 };
+        // SAFETY: as above.
+        unsafe {
+            match which {
+                Count::Active => abi::add_u32(&raw mut (*counts).active, delta),
+                Count::Inactive => abi::add_u32(&raw mut (*counts).inactive, delta),
+                Count::Persistent => abi::add_u32(&raw mut (*counts).persistent, delta),
+            };
+            abi::load_u32(&raw const (*counts).active)
+                .wrapping_add(abi::load_u32(&raw const (*counts).inactive))
+        }
+    }
+
+    #[inline(always)]
+    fn set_overload(&self, id: u32, overloaded: bool) {
+        if let Some(counts) = counts(id) {
+            // SAFETY: as above.
+            unsafe { abi::store_u32(&raw mut (*counts).overload, u32::from(overloaded)) };
+        }
+    }
+
+    #[inline(always)]
+    fn schedule(&self, service: u32) -> Schedule {
+        maps::SCHEDULES.get_ptr(service).map_or(Schedule(0), |p| {
+            // SAFETY: as above.
+            Schedule(unsafe { abi::load_u64(p.cast()) })
+        })
+    }
+
+    #[inline(always)]
+    fn swap_schedule(&self, service: u32, old: Schedule, new: Schedule) -> bool {
+        maps::SCHEDULES.get_ptr_mut(service).is_some_and(|p| {
+            // SAFETY: as above.
+            unsafe { abi::cas_u64(p.cast(), old.0, new.0) }
+        })
+    }
+
+    #[inline(always)]
+    fn account(&self, destination: u32, direction: Direction, bytes: u32) {
+        let Some(counters) = maps::COUNTERS.get_ptr_mut(destination) else { return };
+        // SAFETY: this CPU's own element; XDP does not interrupt itself.
+        unsafe {
+            match direction {
+                Direction::In => {
+                    (*counters).in_packets += 1;
+                    (*counters).in_bytes += u64::from(bytes);
+                }
+                Direction::Out => {
+                    (*counters).out_packets += 1;
+                    (*counters).out_bytes += u64::from(bytes);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn account_connection(&self, destination: u32) {
+        if let Some(counters) = maps::COUNTERS.get_ptr_mut(destination) {
+            // SAFETY: as above.
+            unsafe { (*counters).connections += 1 };
+        }
+    }
+
+    #[inline(always)]
+    fn count(&self, reason: Reason) {
+        if let Some(counter) = maps::REASON_COUNTS.get_ptr_mut(reason as u32) {
+            // SAFETY: this CPU's own element.
+            unsafe { *counter += 1 };
+        }
+    }
+
+    #[inline(always)]
+    fn icmp_allowed(&self, client: u32) -> bool {
+        let Some(settings) = self.settings() else { return false };
+        icmp_allowed(settings, self.now(), client)
+    }
+
+    #[inline(always)]
+    fn walk<W: Walk>(&self, count: u32, walk: &mut W) {
+        // SAFETY: the callback has the signature that bpf_loop calls, and `walk` outlives the call.
+        unsafe {
+            bpf_loop(count, step::<W> as *mut core::ffi::c_void, (walk as *mut W).cast(), 0);
+        }
+    }
+}
+
+/// The kernel's limits on ICMP errors: one token an interval for each client, six at most
+/// (net/ipv4/inetpeer.c: inet_peer_xrlim_allow), and so many a second for all (icmp_global_allow).
+#[inline(always)]
+fn icmp_allowed(settings: &Settings, now: u32, client: u32) -> bool {
+    let bucket = client.wrapping_mul(0x61C8_8647) >> 20;
+    let Some(own) = maps::ICMP_LIMITS.get_ptr_mut(bucket & (ICMP_BUCKETS - 1)) else { return false };
+    let Some(all) = maps::ICMP_LIMITS.get_ptr_mut(ICMP_BUCKETS) else { return false };
+    // Approximate under races of CPUs, like the kernel's.
+    take(own, now, settings.icmp_interval.wrapping_mul(6), settings.icmp_interval, 1)
+        && take(
+            all,
+            now,
+            settings.icmp_burst.wrapping_mul(settings.hz),
+            settings.hz,
+            settings.icmp_per_second,
+        )
+}
+
+/// Adds `rate` tokens a tick up to `most`, then takes `price`; whether they were there.
+#[inline(always)]
+fn take(bucket: *mut IcmpBucket, now: u32, most: u32, price: u32, rate: u32) -> bool {
+    // SAFETY: an element of the array.
+    let (tokens, last) =
+        unsafe { (abi::load_u32(&raw const (*bucket).tokens), abi::load_u32(&raw const (*bucket).last)) };
+    let age = now.wrapping_sub(last);
+    let added = if age > most { most } else { age.wrapping_mul(rate) };
+    let mut sum = tokens.wrapping_add(added);
+    if sum > most || last == 0 {
+        sum = most;
+    }
+    let allowed = sum >= price;
+    if allowed {
+        sum = sum.wrapping_sub(price);
+    }
+    // SAFETY: as above.
+    unsafe {
+        abi::store_u32(&raw mut (*bucket).tokens, sum);
+        abi::store_u32(&raw mut (*bucket).last, if now == 0 { 1 } else { now });
+    }
+    allowed
+}
+
+impl Store<V4> for KernelTables {
+    type Entry = Entry4;
+    type Scratch<'a> = &'a mut Opening<V4>;
+
+    #[inline(always)]
+    fn scratch(&self) -> Option<&mut Opening<V4>> {
+        let p = maps::SCRATCH.get_ptr_mut(0)?;
+        // SAFETY: this CPU's own memory, large enough and aligned (asserted below); the program takes it
+        // once at a time.
+        Some(unsafe { &mut *p.cast() })
+    }
+
+    #[inline(always)]
+    fn bucket(&self, table: FlowTable, index: u32) -> Option<Entry4> {
+        let p = match table {
+            FlowTable::Connections => maps::CONNECTIONS4.get_ptr_mut(index)?,
+            FlowTable::Templates => maps::TEMPLATES4.get_ptr_mut(index)?,
+        };
+        // SAFETY: way 0 of a bucket of the array, valid for the program's run.
+        Some(unsafe { Entry4::new(p.cast::<Connection4>()) })
+    }
+
+    #[inline(always)]
+    fn service(&self, address: [u8; 4], port: [u8; 2], protocol: u8) -> Option<&Service> {
+        // SAFETY: as for fwmark.
+        unsafe { maps::SERVICES4.get(&ServiceKey4 { address, port, protocol, _pad: 0 }) }
+    }
+
+    #[inline(always)]
+    fn route(&self, source: [u8; 4], client: [u8; 4]) -> Route {
+        let source = [u64::from(u32::from_ne_bytes(source)), 0];
+        let client = [u64::from(u32::from_ne_bytes(client)), 0];
+        hop(route::towards(self.ctx, &client, &source, 0))
+    }
+
+    #[inline(always)]
+    fn want_neighbour(&self, client: [u8; 4]) {
+        events::want_neighbour(u64::from(V4::fold(client)), 0, 4);
+    }
+}
+
+impl Store<V6> for KernelTables {
+    type Entry = Entry6;
+    type Scratch<'a> = &'a mut Opening<V6>;
+
+    #[inline(always)]
+    fn scratch(&self) -> Option<&mut Opening<V6>> {
+        let p = maps::SCRATCH.get_ptr_mut(1)?;
+        // SAFETY: this CPU's own memory, large enough and aligned (asserted below); the program takes it
+        // once at a time.
+        Some(unsafe { &mut *p.cast() })
+    }
+
+    #[inline(always)]
+    fn bucket(&self, table: FlowTable, index: u32) -> Option<Entry6> {
+        let p = match table {
+            FlowTable::Connections => maps::CONNECTIONS6.get_ptr_mut(index)?,
+            FlowTable::Templates => maps::TEMPLATES6.get_ptr_mut(index)?,
+        };
+        // SAFETY: as for IPv4.
+        Some(unsafe { Entry6::new(p.cast::<Connection6>()) })
+    }
+
+    #[inline(always)]
+    fn service(&self, address: [u64; 2], port: [u8; 2], protocol: u8) -> Option<&Service> {
+        let key = ServiceKey6 { address: V6::wide(address), port, protocol, _pad: 0 };
+        // SAFETY: as for fwmark.
+        unsafe { maps::SERVICES6.get(&key) }
+    }
+
+    #[inline(always)]
+    fn route(&self, source: [u64; 2], client: [u64; 2]) -> Route {
+        hop(route::towards(self.ctx, &client, &source, 1))
+    }
+
+    #[inline(always)]
+    fn want_neighbour(&self, client: [u64; 2]) {
+        let [high, low] = client;
+        events::want_neighbour(high, low, 6);
+    }
+}
+
+#[inline(always)]
+fn hop(number: u64) -> Route {
+    let hop = Hop(number);
+    if hop.is_resolved() { Route::Hop(hop) } else { Route::Unresolved }
+}
+
+const _: () = assert!(size_of::<Opening<V4>>() <= size_of::<maps::Scratch>());
+const _: () = assert!(size_of::<Opening<V6>>() <= size_of::<maps::Scratch>());
