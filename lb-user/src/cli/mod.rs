@@ -1,0 +1,8 @@
+//! Everything a person types and reads: commands into [`crate::api::Request`]s, answers into text.
+//!
+//! Pure: whoever answers is a [`Control`], whoever knows names of hosts and services is a
+//! [`Names`](ipvsadm::Names), text goes to the writers it is given.
+
+mod control;
+
+pub use self::control::{Control, ControlError};

@@ -1,0 +1,51 @@
+//! What lbd is told at its start: text into a validated [`Config`], or every error in it at once.
+//!
+//! Pure: [`parse`] gets the text, whoever calls it reads the file. Called by the daemon at start and
+//! at reload.
+
+mod diagnostics;
+mod mark;
+mod native;
+mod reader;
+mod service;
+
+pub use self::diagnostics::{Diagnostic, Diagnostics};
+pub use self::native::parse;
+use crate::model::{DestinationSpec, MarkRule, ServiceSpec, Timeouts};
+
+/// A configuration, each rule of it valid by itself and with the others.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Config {
+    /// Services and their destinations, in the order of the file.
+    pub services: Vec<(ServiceSpec, Vec<DestinationSpec>)>,
+    /// Rules that give marks, first match wins.
+    pub marks: Vec<MarkRule>,
+    /// Timeouts, where the file has any.
+    pub timeouts: Option<Timeouts>,
+    /// Sizes of the tables.
+    pub tables: TableSizes,
+    /// Interfaces to attach to, beside those of the command line.
+    pub interfaces: Vec<String>,
+}
+
+/// Sizes of the tables; they are fixed while the data path is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableSizes {
+    /// Concurrent connections expected, per address family. The table has more slots than that.
+    pub connections: u32,
+    /// Virtual services.
+    pub services: u32,
+    /// Destinations of all services together.
+    pub destinations: u32,
+    /// Slots of the schedulers of all services together.
+    pub slots: u32,
+}
+
+impl Default for TableSizes {
+    fn default() -> Self {
+        Self { connections: 393_216, services: 8_192, destinations: 32_768, slots: 2_097_152 }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! Whole files. The texts of the errors: `service` and `file`.
+
+mod file;
+mod service;
+
+use std::net::SocketAddr;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::{
+    DestinationSpec, ForwardingMethod, Fwmark, Netmask, Persistence, Protocol, Scheduler, SchedulerFlags,
+    ServiceKey, Tunnel, TunnelChecksum, TunnelKind,
+};
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn destination(text: &str, method: ForwardingMethod) -> DestinationSpec {
+    DestinationSpec { address: address(text), method, weight: 1, upper: 0, lower: 0, tunnel: None }
+}
+
+/// The errors of `text` are exactly `expected` (which begins with a newline).
+#[track_caller]
+fn refused(text: &str, expected: &str) {
+    let error = parse(text, "lbd.toml").expect_err("the text is wrong");
+    assert_eq!(format!("\n{error}\n"), expected);
+}
+
+#[test]
+fn an_empty_file_is_the_defaults() {
+    let config = parse("", "lbd.toml").unwrap();
+    assert_eq!(config, Config::default());
+    assert_eq!(config.tables.connections, 393_216);
+}
+
+#[test]
+fn a_file_with_everything() {
+    let text = r#"
+        [director]
+        interfaces = ["eth0", "eth1.100"]
+
+        [timeouts]
+        tcp = 1000
+        tcp-fin = 60
+
+        [tables]
+        connections = 0x100000
+        slots = 4_194_304
+
+        [[service]]
+        tcp = "192.0.2.1:80"
+        scheduler = "sh"
+        flags = ["sh-port", "sh-fallback"]
+        persistent = 360
+        netmask = "255.255.255.0"
+
+        [[service.destination]]
+        address = "198.51.100.11:8080"
+        method = "nat"
+        weight = 2
+        upper = 100
+        lower = 50
+
+        [[service.destination]]
+        address = "198.51.100.12"
+
+        [[service]]
+        udp = "[2001:db8::1]:53"
+        one-packet = true
+        netmask = 64
+        [[service.destination]]
+        address = "198.51.100.13"
+        method = "tunnel"
+
+        [[service]]
+        fwmark = 3
+        ipv6 = true
+        [[service.destination]]
+        address = "2001:db8:1::11"
+
+        [[service]]
+        tcp = "192.0.2.1:0"
+        persistent = 60
+        netmask = 24
+
+        [[mark]]
+        destination = "192.0.2.2/31"
+        protocol = "tcp"
+        ports = [80, "1000-2000"]
+        mark = 3
+
+        [[mark]]
+        destination = "2001:db8::/32"
+        mark = 4294967295
+    "#;
+    let config = parse(text, "lbd.toml").unwrap();
+    assert_eq!(config.interfaces, ["eth0", "eth1.100"]);
+    assert_eq!(config.timeouts, Some(Timeouts { tcp: 1000, tcp_fin: 60, udp: 300 }));
+    assert_eq!(config.tables.connections, 0x10_0000);
+    assert_eq!((config.tables.services, config.tables.slots), (8_192, 4_194_304));
+
+    let (web, servers) = &config.services[0];
+    assert_eq!(web.key, ServiceKey::Address { protocol: Protocol::Tcp, address: address("192.0.2.1:80") });
+    assert_eq!((web.scheduler, web.flags), (Scheduler::Sh, SchedulerFlags(3)));
+    assert_eq!(web.persistence, Some(Persistence { timeout: 360 }));
+    assert_eq!(web.netmask, Netmask::V4(0xffff_ff00));
+    let nat = destination("198.51.100.11:8080", ForwardingMethod::Masq);
+    let dr = destination("198.51.100.12:80", ForwardingMethod::DirectRoute);
+    assert_eq!(*servers, [DestinationSpec { weight: 2, upper: 100, lower: 50, ..nat }, dr]);
+
+    let (dns, servers) = &config.services[1];
+    assert_eq!((dns.scheduler, dns.one_packet, dns.netmask), (Scheduler::Wlc, true, Netmask::V6(64)));
+    let ipip = Tunnel { kind: TunnelKind::Ipip, port: 0, checksum: TunnelChecksum::None };
+    let tunnel = destination("198.51.100.13:53", ForwardingMethod::Tunnel);
+    assert_eq!(*servers, [DestinationSpec { tunnel: Some(ipip), ..tunnel }]);
+
+    let (marked, servers) = &config.services[2];
+    assert_eq!(marked.key, ServiceKey::Fwmark(Fwmark { mark: 3, ipv6: true }));
+    assert_eq!(marked.netmask, Netmask::V6(128));
+    assert_eq!(*servers, [destination("[2001:db8:1::11]:0", ForwardingMethod::DirectRoute)]);
+    assert_eq!(config.services[3].0.netmask, Netmask::V4(0xffff_ff00));
+
+    let rule = MarkRule {
+        destination: "192.0.2.2".parse().unwrap(),
+        prefix: 31,
+        protocol: Some(Protocol::Tcp),
+        first_port: 80,
+        last_port: 80,
+        mark: 3,
+    };
+    let range = MarkRule { first_port: 1000, last_port: 2000, ..rule.clone() };
+    let six = MarkRule {
+        destination: "2001:db8::".parse().unwrap(),
+        prefix: 32,
+        protocol: None,
+        first_port: 0,
+        last_port: 65_535,
+        mark: u32::MAX,
+    };
+    assert_eq!(config.marks, [rule, range, six]);
+}
+
+proptest! {
+    /// Whatever the text, an answer and no panic; every error lies within the text.
+    #[test]
+    fn no_text_makes_it_panic(text in "(?s)(\\[\\[?(service|mark|tables|director)(\\.destination)?\\]\\]?|[a-z-]{1,12} = [\"\\[\\]0-9a-f.:/é-]{0,20}|\n|.){0,12}") {
+        if let Err(error) = parse(&text, "x") {
+            prop_assert!(!error.list().is_empty());
+            prop_assert!(!error.to_string().is_empty());
+        }
+    }
+}
