@@ -1,6 +1,7 @@
 //! What the command line needs of whoever answers requests: lbd over its socket, or a test.
 
-use crate::api::{Request, Response};
+use crate::api::{Request, Response, ServiceView};
+use crate::model::ServiceKey;
 
 /// Somebody who answers requests.
 pub trait Control {
@@ -10,6 +11,20 @@ pub trait Control {
     /// # Errors
     /// [`ControlError`] where no complete answer came; `part` may have been called before.
     fn ask(&mut self, request: &Request, part: &mut dyn FnMut(Response)) -> Result<(), ControlError>;
+
+    /// The services, or the one of `key`, as they lie in the pinned maps: asked where lbd gave no
+    /// answer but `error` (decision 8).
+    ///
+    /// # Errors
+    /// Where they cannot be read, which here is always: who can read maps says it otherwise.
+    fn offline_listing(
+        &mut self,
+        _key: Option<ServiceKey>,
+        error: ControlError,
+    ) -> Result<Vec<ServiceView>, ControlError> {
+        let message = format!("{error}; a listing without lbd is not available");
+        Err(ControlError { message, ..error })
+    }
 }
 
 /// No answer, or none that can be understood.

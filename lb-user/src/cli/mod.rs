@@ -4,5 +4,10 @@
 //! [`Names`](ipvsadm::Names), text goes to the writers it is given.
 
 mod control;
+mod globals;
+pub mod ipvsadm;
+pub mod lbadm;
+mod render;
 
 pub use self::control::{Control, ControlError};
+pub use self::globals::split_globals;

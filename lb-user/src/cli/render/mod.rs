@@ -1,0 +1,20 @@
+//! Answers as text: ipvsadm's listings ([`services()`], [`rules()`], [`ConnectionLines`]), and lbadm's
+//! own ([`table()`], [`status()`], [`marks()`]).
+
+mod columns;
+mod connections;
+mod format;
+mod marks;
+mod rules;
+mod services;
+mod sort;
+mod status;
+mod table;
+
+pub(super) use self::connections::{ConnectionFormat, ConnectionLines};
+pub(super) use self::marks::marks;
+pub(super) use self::rules::rules;
+pub(super) use self::services::{ListFormat, VERSION_LINE, View, services};
+pub(super) use self::sort::sort;
+pub(super) use self::status::status;
+pub(super) use self::table::table;
