@@ -16,8 +16,8 @@ pub struct RequestId(pub u64);
 /// Something that happened.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// What the maps hold, at start and after an operation on them failed. Before it nothing else is
-    /// handled.
+    /// What the maps hold, at start and after an operation on them failed. Before the first one only
+    /// [`Event::Links`] and [`Event::Addresses`] are handled: the ways of destinations need them.
     Observed(Box<Observed>, Box<Memory>),
     /// A configuration, at start and at reload.
     Config(Box<Config>),

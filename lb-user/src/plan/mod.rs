@@ -22,6 +22,3 @@ pub use self::layout::Layout;
 pub use self::ops::{Capacity, MapOp, Observed};
 pub use self::prefilter::{Prefilter, mark_addresses};
 pub use self::slots::{Member, Weights, resume, table, weights};
-
-#[cfg(test)]
-mod tests;
