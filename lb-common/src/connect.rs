@@ -7,7 +7,7 @@ use crate::abi::{
 use crate::conn::{self, protocol, tcp, udp};
 use crate::direct::{Verdict, is_persistent, real_port, to_destination};
 use crate::family::{Family, Ports};
-use crate::flow_table::{self, Body, Entry, Found, Insertion, Removed, Table, Word};
+use crate::flow_table::{self, Entry, Found, Insertion, Removed, Table, Word};
 use crate::fwd::ForwardingMethod;
 use crate::icmp::IcmpError;
 use crate::parse::Packet;
@@ -22,46 +22,54 @@ const FTP: [u8; 2] = 21_u16.to_be_bytes();
 const FTP_DATA: [u8; 2] = 20_u16.to_be_bytes();
 const ANY_PORT: [u8; 2] = [0, 0];
 
-/// A packet without connection (ip_vs_core.c: ip_vs_schedule and the protocols' conn_schedule).
+/// A packet without connection (ip_vs_core.c: ip_vs_schedule and the protocols' conn_schedule):
+/// `opening.packet`.
 #[inline(always)]
 pub(crate) fn schedule<F: Family, T: Store<F>>(
     tables: &T,
     settings: &Settings,
-    packet: &Packet<F>,
+    opening: &mut Opening<F>,
 ) -> Verdict<F> {
-    let now = tables.now();
-    if packet.protocol == protocol::TCP && !opens(settings, packet.tcp_flags) {
+    let (protocol, source_port) = (opening.packet.protocol, opening.packet.ports.source);
+    if protocol == protocol::TCP && !opens(settings, opening.packet.tcp_flags) {
         return Verdict::Pass(Reason::NotAnOpener);
     }
-    let Some(service) = service(tables, settings, packet) else { return Verdict::Pass(Reason::NoService) };
-    if packet.ports.source == FTP_DATA {
+    let Some(service) = service(tables, settings, &opening.packet) else {
+        return Verdict::Pass(Reason::NoService);
+    };
+    if source_port == FTP_DATA {
         return Verdict::Pass(Reason::FtpData);
     }
-    let mut link = None;
-    let chosen = if is_persistent(service) {
-        persist::choose(tables, settings, now, packet, service, &mut link)
+    opening.now = tables.now();
+    opening.link = 0;
+    opening.mark = service.mark;
+    let id = if is_persistent(service) {
+        persist::choose(tables, settings, opening, service)
     } else {
-        sched::select(tables, service, &subject(packet))
+        sched::select(tables, service, &subject(&opening.packet))
     };
-    let Some(id) = chosen else {
+    if id == NONE {
         return Verdict::Reply(IcmpError::PortUnreachable, Reason::NoDestination);
-    };
+    }
     let Some(destination) = tables.destination(id) else { return Verdict::Drop(Reason::Internal) };
-    if service.flags & service_flags::ONE_PACKET != 0 && packet.protocol == protocol::UDP {
+    if service.flags & service_flags::ONE_PACKET != 0 && protocol == protocol::UDP {
         // Counted, forwarded, forgotten (ip_vs_core.c: IP_VS_CONN_F_ONE_PACKET).
         tables.account_connection(id);
     } else {
-        let masq = is_masq(destination);
-        match enter(tables, settings, now, packet, id, masq, link, service.mark) {
-            Ok(()) => tables.account_connection(id),
+        opening.destination = id;
+        let failed = enter(tables, settings, opening);
+        if failed == 0 {
+            tables.account_connection(id);
+        } else if is_masq(destination) {
+            return Verdict::Drop(failure(failed));
+        } else {
             // Nobody is refused: without an entry the packet still goes to its destination, and the next
             // one finds its own place. Only NAT cannot do without.
-            Err(reason) if masq => return Verdict::Drop(reason),
-            Err(reason) => tables.count(reason),
+            tables.count(failure(failed));
         }
     }
-    tables.account(id, Direction::In, packet.length);
-    to_destination(destination, packet)
+    tables.account(id, Direction::In, opening.packet.length);
+    to_destination(destination, &opening.packet)
 }
 
 /// Whether replies pass the director.
@@ -70,98 +78,93 @@ fn is_masq(destination: &Destination) -> bool {
     destination.method == ForwardingMethod::Masq as u8 && destination.flags & destination_flags::LOCAL == 0
 }
 
-/// Makes the connection's entries and counts it.
-#[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "inlined into its one caller; a struct would cost BPF stack")]
-fn enter<F: Family, T: Store<F>>(
-    tables: &T,
-    settings: &Settings,
-    now: u32,
-    packet: &Packet<F>,
-    id: u32,
-    masq: bool,
-    link: Option<u64>,
-    mark: u32,
-) -> Result<(), Reason> {
-    let Some(destination) = tables.destination(id) else { return Err(Reason::Internal) };
-    let Some(mut request) = tables.scratch() else { return Err(Reason::Internal) };
-    let port = real_port(destination.port, packet.ports.destination);
-    request.table = FlowTable::Connections;
-    request.state = 0;
-    request.bits = 0;
-    request.body = Body {
-        key: F::key(packet.source, packet.destination, packet.ports, packet.protocol),
-        last_seen: now,
-        timeout: NONE,
-        destination: id,
-        peer: NONE,
-        peer_generation: 0,
-        flags: 0,
-        address: destination.address,
-        port,
-        link: 0,
-        mark: 0,
-    };
-    let view = View::<F, T>::new(tables, settings, FlowTable::Connections);
+/// Makes the connection's entries and counts it; 0, [`LOST`], [`FULL`]. Not inlined: a stack frame of its own.
+#[inline(never)]
+fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut Opening<F>) -> u32 {
+    let id = opening.destination;
+    let Some(destination) = tables.destination(id) else { return FULL };
+    let masq = is_masq(destination);
+    let port = real_port(destination.port, opening.packet.ports.destination);
+    opening.table = FlowTable::Connections;
+    opening.state = 0;
+    opening.bits = 0;
+    opening.body.key = F::key(
+        opening.packet.source,
+        opening.packet.destination,
+        opening.packet.ports,
+        opening.packet.protocol,
+    );
+    opening.body.last_seen = opening.now;
+    opening.body.timeout = NONE;
+    opening.body.destination = id;
+    opening.body.peer = NONE;
+    opening.body.peer_generation = 0;
+    opening.body.flags = 0;
+    opening.body.address = destination.address;
+    opening.body.port = port;
+    opening.body.link = 0;
+    opening.body.mark = 0;
     if masq {
         // The entry by which packets from the real server are found.
-        let ports = Ports { source: port, destination: packet.ports.source };
-        request.body.key = F::key(F::narrow(&destination.address), packet.source, ports, packet.protocol);
-        request.body.flags = connection_flags::REPLY;
-        request.body.address = F::wide(packet.destination);
-        request.body.port = packet.ports.destination;
-        // The same client port through another virtual service: the newer connection has the replies.
-        if let Some(old) = flow_table::find(&view, &request.body.key, view.place(&request.body.key)) {
-            let _ = flow_table::remove(&view, old);
-        }
-        let failed = insert(tables, settings, &mut request);
+        let ports = Ports { source: port, destination: opening.packet.ports.source };
+        opening.body.key =
+            F::key(F::narrow(&destination.address), opening.packet.source, ports, opening.packet.protocol);
+        opening.body.flags = connection_flags::REPLY;
+        opening.body.address = F::wide(opening.packet.destination);
+        opening.body.port = opening.packet.ports.destination;
+        retire::<F, T>(tables, settings, opening);
+        let failed = insert(tables, settings, opening);
         if failed != 0 {
-            return Err(failure(failed));
+            return failed;
         }
-        request.body.key = F::key(packet.source, packet.destination, packet.ports, packet.protocol);
-        request.body.flags = connection_flags::MASQ;
-        request.body.peer = request.slot;
-        request.body.peer_generation = request.generation;
-        request.body.address = destination.address;
-        request.body.port = port;
+        opening.body.key = F::key(
+            opening.packet.source,
+            opening.packet.destination,
+            opening.packet.ports,
+            opening.packet.protocol,
+        );
+        opening.body.flags = connection_flags::MASQ;
+        opening.body.peer = opening.slot;
+        opening.body.peer_generation = opening.generation;
+        opening.body.address = destination.address;
+        opening.body.port = port;
     }
-    let state = if packet.protocol == protocol::TCP {
+    let state = if opening.packet.protocol == protocol::TCP {
         let direction = if masq { tcp::Direction::Input } else { tcp::Direction::InputOnly };
-        tcp::next(direction, packet.tcp_flags, tcp::NONE)
+        tcp::next(direction, opening.packet.tcp_flags, tcp::NONE)
     } else {
         udp::ONE
     };
-    request.state = state;
-    request.bits = if masq { 0 } else { Word::IN_ONLY };
-    if packet.protocol == protocol::UDP || tcp::is_weak(state) {
-        request.bits |= Word::WEAK;
+    // By way of memory: the verifier need not follow each state on its own from here.
+    let state = crate::abi::through(&mut opening.room.cell, u64::from(state)) as u8;
+    opening.state = state;
+    opening.bits = if masq { 0 } else { Word::IN_ONLY };
+    if opening.packet.protocol == protocol::UDP || tcp::is_weak(state) {
+        opening.bits |= Word::WEAK;
     }
-    request.body.timeout = conn::timeout(settings, packet.protocol, state);
-    request.body.mark = mark;
-    if let Some(link) = link {
-        request.body.flags |= connection_flags::CONTROLLED;
-        request.body.link = link;
+    opening.body.timeout = conn::timeout(settings, opening.packet.protocol, state);
+    opening.body.mark = opening.mark;
+    if opening.link != 0 {
+        opening.body.flags |= connection_flags::CONTROLLED;
+        opening.body.link = opening.link;
     }
-    let failed = insert(tables, settings, &mut request);
-    if masq && let Some(reply) = flow_table::at(&view, request.body.peer, request.body.peer_generation) {
-        if failed == 0 {
-            reply.entry.set_peer(request.slot, request.generation);
-        } else {
-            let _ = flow_table::remove(&view, reply);
-        }
+    locate::<F, T>(tables, settings, opening);
+    let failed = insert(tables, settings, opening);
+    if masq {
+        pair::<F, T>(tables, settings, opening, failed);
     }
     if failed != 0 {
-        return Err(failure(failed));
+        return failed;
     }
-    let which = if conn::is_active(packet.protocol, state) { Count::Active } else { Count::Inactive };
+    let which = if conn::is_active(opening.packet.protocol, state) { Count::Active } else { Count::Inactive };
     let total = tables.add_count(id, which, 1);
     if destination.upper != 0 && total >= destination.upper {
         tables.set_overload(id, true);
     }
-    if let Some(link) = link {
-        persist::add_child::<F, T>(tables, settings, link, 1);
+    if opening.link != 0 {
+        persist::add_child::<F, T>(tables, settings, opening.link, 1);
     }
-    Ok(())
+    0
 }
 
 const LOST: u32 = 1;
@@ -172,17 +175,54 @@ const fn failure(code: u32) -> Reason {
     if code == LOST { Reason::Contended } else { Reason::ConnectionTableFull }
 }
 
-/// Inserts and takes what was replaced off the counts; 0, [`LOST`] or [`FULL`].
+/// Locates a reply entry's key and removes the entry that has it: the same client port came through another
+/// virtual service, and the newer connection has the replies. Not inlined: a stack frame of its own.
+#[inline(never)]
+fn retire<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut Opening<F>) -> u32 {
+    locate::<F, T>(tables, settings, opening);
+    let view = View::<F, T>::new(tables, settings, FlowTable::Connections);
+    if let Some(old) = flow_table::seek(&view, &opening.body.key, opening.room.place) {
+        flow_table::discard(&view, old);
+    }
+    0
+}
+
+/// Ties the reply entry to the entry just made, or takes it away where that failed. Not inlined: a stack frame of
+/// its own.
+#[inline(never)]
+fn pair<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &Opening<F>, failed: u32) -> u32 {
+    let view = View::<F, T>::new(tables, settings, FlowTable::Connections);
+    if let Some(reply) = flow_table::at(&view, opening.body.peer, opening.body.peer_generation) {
+        if failed == 0 {
+            reply.entry.set_peer(opening.slot, opening.generation);
+        } else {
+            flow_table::discard(&view, reply);
+        }
+    }
+    0
+}
+
+/// Finds the place of the entry's key. Not inlined: the hash takes many registers.
+#[inline(never)]
+pub(crate) fn locate<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    opening: &mut Opening<F>,
+) -> u32 {
+    opening.room.place = View::<F, T>::new(tables, settings, opening.table).place(&opening.body.key);
+    0
+}
+
+/// Inserts at the place that was located and takes what was replaced off the counts; 0, [`LOST`] or [`FULL`].
 #[inline(always)]
 pub(crate) fn insert<F: Family, T: Store<F>>(
     tables: &T,
     settings: &Settings,
     request: &mut Opening<F>,
 ) -> u32 {
-    request.replaced = None;
     let code = put(tables, settings, request);
-    if let Some(removed) = &request.replaced {
-        uncount::<F, T>(tables, settings, removed);
+    if request.room.replaced {
+        uncount::<F, T>(tables, settings, &request.room.removed);
     }
     code
 }
@@ -192,7 +232,7 @@ pub(crate) fn insert<F: Family, T: Store<F>>(
 #[inline(never)]
 fn put<F: Family, T: Store<F>>(tables: &T, settings: &Settings, request: &mut Opening<F>) -> u32 {
     let view = View::<F, T>::new(tables, settings, request.table);
-    match flow_table::insert(&view, &request.body, request.state, request.bits, &mut request.replaced) {
+    match flow_table::insert(&view, &request.body, request.state, request.bits, &mut request.room) {
         Insertion::Inserted { found, slot } => {
             request.slot = slot;
             request.generation = found.word.generation();
@@ -306,8 +346,9 @@ pub(crate) fn subject<F: Family>(packet: &Packet<F>) -> Subject {
 #[inline(always)]
 pub fn end<F: Family, T: Store<F>>(tables: &T, settings: &Settings, found: Found<T::Entry>) {
     let view = View::<F, T>::new(tables, settings, FlowTable::Connections);
-    if let Some(removed) = flow_table::remove(&view, found) {
-        uncount(tables, settings, &removed);
+    let Some(mut room) = tables.scratch() else { return };
+    if flow_table::remove(&view, found, &mut room.room.removed) {
+        uncount::<F, T>(tables, settings, &room.room.removed);
     }
 }
 
@@ -331,7 +372,7 @@ pub fn uncount<F: Family, T: Store<F>>(tables: &T, settings: &Settings, removed:
     if removed.flags & connection_flags::MASQ != 0 {
         let view = View::<F, T>::new(tables, settings, FlowTable::Connections);
         if let Some(reply) = flow_table::at(&view, removed.peer, removed.peer_generation) {
-            let _ = flow_table::remove(&view, reply);
+            flow_table::discard(&view, reply);
         }
     }
     if removed.flags & connection_flags::CONTROLLED != 0 {

@@ -33,6 +33,7 @@ pub trait Family: Copy + 'static {
 
 /// Source and destination port, bytes as they lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C, align(4))]
 pub struct Ports {
     /// Source port.
     pub source: [u8; 2],

@@ -7,17 +7,26 @@ impl Raw for u16 {}
 impl Raw for u32 {}
 impl Raw for u64 {}
 
+/// Words that [`Frame::sum`] takes at most.
+pub const MAX_WORDS: u32 = 40;
+
 /// A frame. Offsets are bytes from its start; a read or write past its end is `None`.
 pub trait Frame {
     /// Reads a native word at `offset`, which need not be aligned.
     fn get<T: Raw>(&self, offset: u32) -> Option<T>;
     /// Writes a native word at `offset`.
     fn put<T: Raw>(&mut self, offset: u32, value: T) -> Option<()>;
-    /// Length, bytes.
-    fn len(&self) -> u32;
-    /// Whether it has no byte.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// Whether it has at least `n` bytes.
+    fn has(&self, n: u32) -> bool;
+    /// Sum of `words` (at most [`MAX_WORDS`]) native 32-bit words from `at`.
+    fn sum(&self, at: u32, words: u32) -> Option<u64> {
+        let mut total = 0_u64;
+        let mut i = 0;
+        while i < words && i < MAX_WORDS {
+            total += u64::from(self.get::<u32>(at + i * 4)?);
+            i += 1;
+        }
+        Some(total)
     }
     /// Moves the start `n` bytes forward into the headroom; the new bytes are arbitrary.
     fn grow_front(&mut self, n: u32) -> Option<()>;
@@ -70,8 +79,8 @@ impl Frame for SliceFrame<'_> {
         crate::abi::write_raw(self.memory.get_mut(at..end)?, value)
     }
 
-    fn len(&self) -> u32 {
-        (self.end - self.start) as u32
+    fn has(&self, n: u32) -> bool {
+        self.end - self.start >= n as usize
     }
 
     fn grow_front(&mut self, n: u32) -> Option<()> {

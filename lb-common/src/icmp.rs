@@ -49,21 +49,6 @@ fn ethernet<Fr: Frame>(frame: &mut Fr, grow: u32) -> Option<()> {
     frame.put(12, kind)
 }
 
-/// Sum of `length` bytes from `at`, a multiple of four, at most [`QUOTED`] and the ICMP header.
-#[inline(always)]
-fn sum<Fr: Frame>(frame: &Fr, at: u32, length: u32) -> Option<u64> {
-    let mut total = 0_u64;
-    let mut i = 0;
-    while i < (QUOTED + ICMP_LEN) / 4 {
-        if i * 4 >= length {
-            break;
-        }
-        total += u64::from(frame.get::<u32>(at + i * 4)?);
-        i += 1;
-    }
-    Some(total)
-}
-
 #[inline(always)]
 const fn quoted(length: u32) -> u32 {
     (if length > QUOTED { QUOTED } else { length }) & !3
@@ -93,14 +78,14 @@ impl Icmp for V4 {
         frame.put(ip + 10, 0_u16)?;
         frame.put(ip + 12, destination)?;
         frame.put(ip + 16, source)?;
-        let header = sum(frame, ip, IPV4_LEN)?;
+        let header = frame.sum(ip, IPV4_LEN / 4)?;
         frame.put(ip + 10, !fold(header))?;
         let icmp = ip + IPV4_LEN;
         frame.put(icmp, kind)?;
         frame.put(icmp + 1, code)?;
         frame.put(icmp + 2, 0_u16)?;
         frame.put(icmp + 4, 0_u32)?;
-        let total = sum(frame, icmp, ICMP_LEN + quoted)?;
+        let total = frame.sum(icmp, (ICMP_LEN + quoted) / 4)?;
         frame.put(icmp + 2, !fold(total))?;
         frame.truncate(icmp + ICMP_LEN + quoted)
     }
@@ -143,7 +128,7 @@ impl Icmp for V6 {
             + halves(d)
             + u64::from(payload.to_be())
             + u64::from(58_u32.to_be());
-        let total = sum(frame, icmp, payload)? + pseudo;
+        let total = frame.sum(icmp, payload / 4)? + pseudo;
         frame.put(icmp + 2, !fold(total))?;
         frame.truncate(icmp + ICMP_LEN + quoted)
     }

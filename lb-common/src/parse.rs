@@ -60,6 +60,7 @@ pub struct Network<F: Family> {
 
 /// A packet that may be balanced.
 #[derive(Debug, Clone, Copy)]
+#[repr(C, align(8))]
 pub struct Packet<F: Family> {
     /// Source address.
     pub source: F::Address,
@@ -171,20 +172,21 @@ fn transport<F: Family, Fr: Frame>(
         protocol::UDP => 8,
         _ => return Err(Reason::NotBalancedProtocol),
     };
-    if length < header + minimum || ETH_LEN + length > frame.len() {
+    if length < header + minimum || !frame.has(ETH_LEN + length) {
         return Err(Reason::Malformed);
     }
     let source: u16 = frame.get(at).ok_or(Reason::Malformed)?;
     let destination: u16 = frame.get(at + 2).ok_or(Reason::Malformed)?;
     let mut tcp_flags = 0;
     if protocol == protocol::TCP {
-        let offset: u8 = frame.get(at + 12).ok_or(Reason::Malformed)?;
-        // RFC 9293 section 3.1: data offset in words.
+        // Data offset and flags (RFC 9293 section 3.1) in one read.
+        let both: u16 = frame.get(at + 12).ok_or(Reason::Malformed)?;
+        let [offset, flags] = both.to_ne_bytes();
         let bytes = u32::from(offset >> 4) * 4;
         if bytes < 20 || length < header + bytes {
             return Err(Reason::Malformed);
         }
-        tcp_flags = frame.get(at + 13).ok_or(Reason::Malformed)?;
+        tcp_flags = flags;
     } else {
         let udp: u16 = frame.get(at + 4).ok_or(Reason::Malformed)?;
         let udp = u32::from(u16::from_be(udp));

@@ -3,12 +3,12 @@
 use crate::abi::{
     NONE, Service, Settings, connection_flags, destination_flags, service_flags, settings_flags,
 };
-use crate::connect::{insert, subject};
+use crate::connect::{insert, locate, subject};
 use crate::family::{Family, Ports};
-use crate::flow_table::{self, Body, Entry, Table, Word};
+use crate::flow_table::{self, Entry, Word};
 use crate::parse::Packet;
 use crate::sched;
-use crate::tables::{Count, FlowTable, Store, View, template_ports};
+use crate::tables::{Count, FlowTable, Opening, Store, View, template_ports};
 
 /// States of a template.
 pub mod state {
@@ -21,7 +21,8 @@ pub mod state {
 /// Names a template in a connection entry's `link`.
 #[inline(always)]
 const fn link_of(slot: u32, generation: u16) -> u64 {
-    slot as u64 | (generation as u64) << 32
+    // Never 0, which says that there is no template.
+    slot as u64 | (generation as u64) << 32 | 1 << 48
 }
 
 /// Key of the template of a packet.
@@ -41,64 +42,63 @@ fn key<F: Family>(packet: &Packet<F>, service: &Service) -> F::Key {
 /// Bit of [`Service::prefix`]: templates of the service are of every port (port 0, or FTP).
 pub const EVERY_PORT: u32 = 1 << 31;
 
-/// The destination of a new connection of a persistent service; `link` becomes that to its template.
-#[inline(always)]
+/// The destination of a new connection of a persistent service, [`NONE`] without; `opening.link` becomes
+/// that to its template. Not inlined: a stack frame of its own.
+#[inline(never)]
 pub(crate) fn choose<F: Family, T: Store<F>>(
     tables: &T,
     settings: &Settings,
-    now: u32,
-    packet: &Packet<F>,
+    opening: &mut Opening<F>,
     service: &Service,
-    link: &mut Option<u64>,
-) -> Option<u32> {
+) -> u32 {
     let view = View::<F, T>::new(tables, settings, FlowTable::Templates);
-    let key = key(packet, service);
-    let place = view.place(&key);
-    if let Some(found) = flow_table::find(&view, &key, place) {
+    opening.table = FlowTable::Templates;
+    opening.body.key = key(&opening.packet, service);
+    locate::<F, T>(tables, settings, opening);
+    if let Some(found) = flow_table::seek(&view, &opening.body.key, opening.room.place) {
         let entry = found.entry;
         let id = entry.destination();
         let slot = entry.peer();
-        let over = entry.mark() == 0 && flow_table::expired(now, entry.last_seen(), entry.timeout());
+        let over = entry.mark() == 0 && flow_table::expired(opening.now, entry.last_seen(), entry.timeout());
         if !over && is_valid::<F, T>(tables, settings, id) && found.still() {
-            entry.set_last_seen(now);
+            entry.set_last_seen(opening.now);
             // The kernel keeps the 60 s of an extended template here; ours starts again with the
             // service's own timeout, as `-p` says.
             entry.set_timeout(service.persistence);
-            *link = Some(link_of(slot, found.word.generation()));
-            return Some(id);
+            opening.link = link_of(slot, found.word.generation());
+            return id;
         }
-        if let Some(removed) = flow_table::remove(&view, found) {
-            tables.add_count(removed.destination, Count::Persistent, u32::MAX);
+        if flow_table::discard(&view, found) {
+            tables.add_count(id, Count::Persistent, u32::MAX);
         }
     }
-    let id = sched::select(tables, service, &subject(packet))?;
-    let destination = tables.destination(id)?;
-    let mut request = tables.scratch()?;
-    request.table = FlowTable::Templates;
-    request.state = state::NONE;
-    request.bits = Word::WEAK;
-    request.body = Body {
-        key,
-        last_seen: now,
-        timeout: service.persistence,
-        destination: id,
-        peer: NONE,
-        peer_generation: 0,
-        flags: connection_flags::TEMPLATE,
-        address: destination.address,
-        port: if service.prefix & EVERY_PORT != 0 { [0, 0] } else { destination.port },
-        link: 0,
-        mark: 0,
-    };
-    if insert(tables, settings, &mut request) == 0
-        && let Some(found) = flow_table::at(&view, request.slot, request.generation)
+    let id = sched::select(tables, service, &subject(&opening.packet));
+    if id == NONE {
+        return NONE;
+    }
+    let Some(destination) = tables.destination(id) else { return NONE };
+    opening.state = state::NONE;
+    opening.bits = Word::WEAK;
+    let body = &mut opening.body;
+    body.last_seen = opening.now;
+    body.timeout = service.persistence;
+    body.destination = id;
+    body.peer = NONE;
+    body.peer_generation = 0;
+    body.flags = connection_flags::TEMPLATE;
+    body.address = destination.address;
+    body.port = if service.prefix & EVERY_PORT != 0 { [0, 0] } else { destination.port };
+    body.link = 0;
+    body.mark = 0;
+    if insert(tables, settings, opening) == 0
+        && let Some(found) = flow_table::at(&view, opening.slot, opening.generation)
     {
         // A template has no peer: it keeps its own slot there, for the links of its connections.
-        found.entry.set_peer(request.slot, 0);
+        found.entry.set_peer(opening.slot, 0);
         tables.add_count(id, Count::Persistent, 1);
-        *link = Some(link_of(request.slot, request.generation));
+        opening.link = link_of(opening.slot, opening.generation);
     }
-    Some(id)
+    id
 }
 
 /// Whether a template may still be used (ip_vs_conn.c: ip_vs_check_template). Overload and weight 0 do

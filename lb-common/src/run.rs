@@ -63,10 +63,12 @@ pub fn open<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
     ifindex: u32,
 ) -> Action {
     let Some(settings) = tables.settings() else { return refuse(tables, Reason::Internal) };
+    let Some(mut opening) = tables.scratch() else { return refuse(tables, Reason::Internal) };
     match read::<F, T, Fr>(tables, settings, frame, ifindex) {
         Ok(packet) => {
-            let verdict = schedule(tables, settings, &packet);
-            execute(tables, frame, ifindex, &packet, verdict)
+            opening.packet = packet;
+            let verdict = schedule(tables, settings, &mut opening);
+            execute(tables, frame, ifindex, &opening.packet, verdict)
         }
         Err(reason) => refuse(tables, reason),
     }

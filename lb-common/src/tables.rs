@@ -4,7 +4,8 @@ use core::ops::DerefMut;
 
 use crate::abi::{Destination, FwmarkKey, Hop, Interface, MarkRule, Schedule, Service, Settings};
 use crate::family::{Family, Ports};
-use crate::flow_table::{Body, Entry, Place, Removed, Table};
+use crate::flow_table::{Body, Entry, Place, Room, Table};
+use crate::parse::Packet;
 use crate::reason::Reason;
 
 /// A step of a walk over slots: `true` ends the walk.
@@ -109,10 +110,20 @@ pub trait Store<F: Family>: Tables + Sized {
 /// A connection that is being opened.
 #[derive(Debug, Clone, Copy)]
 pub struct Opening<F: Family> {
+    /// The packet that opens it.
+    pub packet: Packet<F>,
+    /// Now, ticks.
+    pub now: u32,
+    /// The destination.
+    pub destination: u32,
+    /// Mark of the service.
+    pub mark: u32,
+    /// Its template, 0 without.
+    pub link: u64,
     /// The entry that is to go in.
     pub body: Body<F::Key>,
-    /// What it replaced.
-    pub replaced: Option<Removed<F::Key>>,
+    /// For the insertion.
+    pub room: Room<F::Key>,
     /// Into which table.
     pub table: FlowTable,
     /// Protocol state of the entry.
@@ -169,6 +180,17 @@ impl<F: Family, T: Store<F>> Table for View<'_, F, T> {
     fn place(&self, key: &F::Key) -> Place {
         Place::new(F::hash(key, self.seed), self.mask)
     }
+
+    #[inline(always)]
+    fn home(&self, key: &F::Key) -> u32 {
+        home::<F>(key, self.seed, self.mask)
+    }
+}
+
+/// Bucket of a key. Not inlined: rare, and the hash takes many registers.
+#[inline(never)]
+fn home<F: Family>(key: &F::Key, seed: &[u64; 4], mask: u32) -> u32 {
+    Place::new(F::hash(key, seed), mask).home
 }
 
 /// Ports of a template key: client port 0.

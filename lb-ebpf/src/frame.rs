@@ -2,7 +2,7 @@
 
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
-use lb_common::frame::{Frame, Raw};
+use lb_common::frame::{Frame, MAX_WORDS, Raw};
 
 /// No header that is read or written lies further in than this; tells the verifier the range.
 const MAX_OFFSET: u32 = 512;
@@ -57,9 +57,39 @@ impl Frame for KernelFrame {
     }
 
     #[inline(always)]
-    fn len(&self) -> u32 {
+    fn has(&self, n: u32) -> bool {
         let (data, end) = self.bounds();
-        (end - data) as u32
+        // The mask tells the verifier the range; no frame is longer.
+        data + (n & 0x1_ffff) as usize <= end
+    }
+
+    #[inline(always)]
+    fn sum(&self, at: u32, words: u32) -> Option<u64> {
+        if at > MAX_OFFSET {
+            return None;
+        }
+        let (data, end) = self.bounds();
+        let mut p = data + at as usize;
+        let mut total = 0_u64;
+        let mut i = 0;
+        while i < MAX_WORDS {
+            if i >= words {
+                return Some(total);
+            }
+            let mut next = p;
+            // Opaque to the compiler, which would otherwise move the loop's step to the other side of the
+            // comparison: arithmetic on the end of the frame, which the verifier refuses.
+            // SAFETY: one addition.
+            unsafe { core::arch::asm!("{next} += 4", next = inout(reg) next, options(nomem, nostack)) };
+            if next > end {
+                return None;
+            }
+            // SAFETY: inside the frame by the check.
+            total += u64::from(unsafe { *(p as *const u32) });
+            p = next;
+            i += 1;
+        }
+        Some(total)
     }
 
     #[inline(always)]
@@ -71,8 +101,12 @@ impl Frame for KernelFrame {
 
     #[inline(always)]
     fn truncate(&mut self, length: u32) -> Option<()> {
-        let now = self.len();
-        if length > now {
+        let (data, end) = self.bounds();
+        let mut now = end;
+        // Written out, because the compiler would turn the difference into arithmetic on the end of the
+        // frame, which the verifier refuses. SAFETY: one subtraction.
+        unsafe { core::arch::asm!("{now} -= {data}", now = inout(reg) now, data = in(reg) data) };
+        if length as usize > now {
             return None;
         }
         // SAFETY: as above.

@@ -4,6 +4,7 @@
 //! `lb_common::run::run` says.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
 mod events;
 mod frame;

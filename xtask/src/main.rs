@@ -4,9 +4,13 @@ mod compile;
 mod ebpf_build;
 mod elf;
 mod interrupt;
+mod replay;
 mod repo;
 mod run;
 mod setup;
+mod test;
+mod tidy;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -28,6 +32,12 @@ enum Task {
     Setup,
     /// Builds target/release/lbd, with its data path, and target/release/lbadm
     Build,
+    /// Checks the rules of the architecture: layers, crates, unsafe, file lengths
+    Tidy,
+    /// Runs the whole gate: checks, tests, namespaces, recordings, the oldest kernel
+    Test(test::Options),
+    /// Runs the tests that load the eBPF object on the oldest supported kernel, under qemu
+    Vm(vm::Options),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +56,14 @@ fn run_task(task: Task) -> Result<ExitCode> {
     let repo = Repo::find();
     match task {
         Task::Build => compile::build(&repo).map(|()| ExitCode::SUCCESS),
-        Task::Setup => setup::ensure(&repo, Purpose::Test).map(|_| ExitCode::SUCCESS),
+        Task::Tidy => tidy::check(&repo).map(|()| ExitCode::SUCCESS),
+        Task::Test(options) => test::run(&repo, &options),
+        Task::Vm(options) => {
+            setup::ensure(&repo, Purpose::Build)?;
+            let counts = vm::run(&repo, &options)?;
+            println!("{counts}");
+            Ok(if counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Task::Setup => setup::everything(&repo).map(|()| ExitCode::SUCCESS),
     }
 }

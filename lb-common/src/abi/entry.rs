@@ -5,7 +5,7 @@ use super::{add_u32, cas_u32, load_u32, load_u64, store_u32, store_u64};
 use crate::flow_table::{Body, Entry};
 
 macro_rules! entry {
-    ($name:ident, $layout:ident, $key:ident, $address:literal, $doc:literal) => {
+    ($name:ident, $layout:ident, $key:ident, $word:ty, $count:literal, $doc:literal) => {
         #[doc = $doc]
         #[derive(Clone, Copy)]
         pub struct $name(*mut $layout);
@@ -53,21 +53,20 @@ macro_rules! entry {
                 unsafe { core::ptr::read_volatile(&raw const (*self.0).key) }
             }
             #[inline(always)]
-            fn matches(&self, key: &$key) -> bool {
+            fn differs(&self, key: &$key) -> u64 {
                 let ours = (&raw const *key).cast::<u64>();
+                let mut differing = 0;
                 let mut i = 0;
                 while i < size_of::<$key>() / 8 {
-                    // SAFETY: valid by `new`; a key is so many aligned double words without padding.
-                    let equal = unsafe {
+                    // SAFETY: valid by `new`; a key is so many aligned
+                    // double words without padding.
+                    differing |= unsafe {
                         let theirs = (&raw const (*self.0).key).cast::<u64>();
-                        load_u64(theirs.add(i)) == *ours.add(i)
+                        load_u64(theirs.add(i)) ^ *ours.add(i)
                     };
-                    if !equal {
-                        return false;
-                    }
                     i += 1;
                 }
-                true
+                differing
             }
             #[inline(always)]
             fn last_seen(&self) -> u32 {
@@ -124,20 +123,22 @@ macro_rules! entry {
             }
             #[inline(always)]
             fn address(&self) -> [u8; 16] {
-                // SAFETY: valid by `new`.
-                let a = unsafe { core::ptr::read_volatile(&raw const (*self.0).address) };
-                let mut wide = [0u8; 16];
+                // By whole words: byte by byte is what the compiler makes of an array of bytes.
+                let mut words = [0u64; 2];
                 let mut i = 0;
-                while i < $address {
-                    wide[i] = a[i];
+                while i < $count {
+                    // SAFETY: valid by `new`; the field is so many aligned words.
+                    words[i] = u64::from(unsafe {
+                        core::ptr::read_volatile((&raw const (*self.0).address).cast::<$word>().add(i))
+                    });
                     i += 1;
                 }
-                wide
+                crate::family::bytes(words)
             }
             #[inline(always)]
             fn port(&self) -> [u8; 2] {
-                // SAFETY: valid by `new`.
-                unsafe { core::ptr::read_volatile(&raw const (*self.0).port) }
+                // SAFETY: valid by `new`; the field is aligned for a word of its size.
+                unsafe { core::ptr::read_volatile((&raw const (*self.0).port).cast::<u16>()) }.to_ne_bytes()
             }
             #[inline(always)]
             fn route_generation(&self) -> u16 {
@@ -179,10 +180,16 @@ macro_rules! entry {
             }
             #[inline(always)]
             fn write(&self, body: &Body<$key>) {
-                let mut address = [0u8; $address];
+                let words = crate::family::words(body.address);
                 let mut i = 0;
-                while i < $address {
-                    address[i] = body.address[i];
+                while i < $count {
+                    // SAFETY: as in `address`.
+                    unsafe {
+                        core::ptr::write_volatile(
+                            (&raw mut (*self.0).address).cast::<$word>().add(i),
+                            words[i] as $word,
+                        );
+                    }
                     i += 1;
                 }
                 // SAFETY: valid by `new`; the slot is claimed, so no one else writes these fields.
@@ -194,8 +201,10 @@ macro_rules! entry {
                     store_u32(&raw mut (*self.0).peer, body.peer);
                     core::ptr::write_volatile(&raw mut (*self.0).peer_generation, body.peer_generation);
                     core::ptr::write_volatile(&raw mut (*self.0).flags, body.flags);
-                    core::ptr::write_volatile(&raw mut (*self.0).address, address);
-                    core::ptr::write_volatile(&raw mut (*self.0).port, body.port);
+                    core::ptr::write_volatile(
+                        (&raw mut (*self.0).port).cast(),
+                        u16::from_ne_bytes(body.port),
+                    );
                     core::ptr::write_volatile(&raw mut (*self.0).route_generation, 0);
                     store_u64(&raw mut (*self.0).link, body.link);
                     store_u32(&raw mut (*self.0).mark, body.mark);
@@ -205,5 +214,5 @@ macro_rules! entry {
     };
 }
 
-entry!(Entry4, Connection4, FlowKey4, 4, "Accessor of a [`Connection4`] in shared memory.");
-entry!(Entry6, Connection6, FlowKey6, 16, "Accessor of a [`Connection6`] in shared memory.");
+entry!(Entry4, Connection4, FlowKey4, u32, 1, "Accessor of a [`Connection4`] in shared memory.");
+entry!(Entry6, Connection6, FlowKey6, u64, 2, "Accessor of a [`Connection6`] in shared memory.");

@@ -1,4 +1,4 @@
-//! Words out of byte slices, for the host's frames.
+//! Words out of byte slices, for the host's frames; and by way of memory, for the verifier.
 
 use crate::frame::Raw;
 
@@ -21,4 +21,36 @@ pub fn write_raw<T: Raw>(bytes: &mut [u8], value: T) -> Option<()> {
     // SAFETY: as above.
     unsafe { core::ptr::write_unaligned(bytes.as_mut_ptr().cast::<T>(), value) };
     Some(())
+}
+
+/// Returns `value` by way of memory: neither compiler nor verifier know of it what they knew before.
+#[inline(always)]
+#[must_use]
+pub fn through(cell: &mut u64, value: u64) -> u64 {
+    let p = &raw mut *cell;
+    // SAFETY: a reference is valid for both.
+    unsafe {
+        core::ptr::write_volatile(p, value);
+        core::ptr::read_volatile(p)
+    }
+}
+
+/// Ways of a bucket ([`super::WAYS`]), as a number the compiler does not know: a loop over them stays a loop, which
+/// takes a fraction of the BPF stack that its unrolled form takes.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+#[must_use]
+pub fn ways() -> u32 {
+    let n: u64;
+    // SAFETY: one move.
+    unsafe { core::arch::asm!("{n} = 4", n = out(reg) n, options(pure, nomem, nostack)) };
+    n as u32
+}
+
+/// Ways of a bucket ([`super::WAYS`]).
+#[cfg(not(target_arch = "bpf"))]
+#[inline(always)]
+#[must_use]
+pub fn ways() -> u32 {
+    super::WAYS
 }

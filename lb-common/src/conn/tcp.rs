@@ -105,7 +105,6 @@ const CL: u8 = CLOSE;
 const CW: u8 = CLOSE_WAIT;
 const LA: u8 = LAST_ACK;
 const LI: u8 = LISTEN;
-const SA: u8 = SYNACK;
 
 const INPUT_SYN: u64 = row([SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR]);
 const INPUT_FIN: u64 = row([CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, TW]);

@@ -33,12 +33,11 @@ pub fn usable<T: Tables>(tables: &T, id: u32) -> Option<&Destination> {
     (!overloaded).then_some(destination)
 }
 
-/// The destination for a new connection, `None` where the scheduler has none.
+/// The destination for a new connection, [`NONE`] where the scheduler has none.
 #[inline(always)]
-pub fn select<T: Tables>(tables: &T, service: &Service, subject: &Subject) -> Option<u32> {
+pub fn select<T: Tables>(tables: &T, service: &Service, subject: &Subject) -> u32 {
     let Subject { client, client_port, address } = *subject;
-    let id = pick(tables, service, client, client_port, address);
-    (id != NONE).then_some(id)
+    pick(tables, service, client, client_port, address)
 }
 
 /// The destination's id, [`NONE`] without. Not inlined: a stack frame of its own.

@@ -8,8 +8,7 @@ impl Maps {
     /// State of the scheduler of a service; `None` beyond the map's size.
     #[must_use]
     pub fn schedule(&self, service: u32) -> Option<Schedule> {
-        let _ = service;
-        todo!()
+        self.memory.schedules.read(service)
     }
 }
 

@@ -107,6 +107,10 @@ fn destination(id: u32, d: &Destination, observed: Option<&Destination>, ops: &m
     });
     let Some(o) = known.filter(|_| stored == Some(*d)) else {
         ops.push(MapOp::PutDestination { id, value: Box::new(*d), fresh: known.is_none() });
+        if known.is_some() {
+            // One that comes back may have other thresholds than its connections were counted against.
+            ops.push(MapOp::SetOptions { id, value: Box::new(*d) });
+        }
         return;
     };
     if o.hop != d.hop {

@@ -11,8 +11,8 @@ use crate::{
     run::{self, Job},
 };
 
-/// Waits before the second and the third try: mirrors and the lock of another apt come back.
-const WAITS: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(20)];
+/// Waits before further tries: mirrors and the lock of another apt come back.
+const WAITS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(5), Duration::from_secs(20)];
 const LIMIT: Duration = Duration::from_secs(900);
 
 /// Why nothing may be installed on this machine, or nothing in the way.
@@ -37,36 +37,46 @@ fn obstacle_of(os_release: &str, has_apt: bool, is_root: bool) -> Option<String>
 /// Installs these packages and what they need. Daemons are neither started now nor at the next boot.
 ///
 /// # Errors
-/// When apt does not manage it in three tries; the message has its last lines.
+/// When apt does not manage it in four tries; the message has its last lines.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let mut packages = packages.to_vec();
     packages.sort_unstable();
     packages.dedup();
     println!("setup: installing the Debian packages {}", packages.join(" "));
     let _refusal = policy::Refusal::begin()?;
-    let mut tries = 0;
+    // A fresh machine has no package lists, others may have ones older than the mirror: without a word in between.
+    if !has_lists() {
+        update();
+    }
+    let mut waits = WAITS.iter();
     loop {
-        let attempt =
-            Job::new("apt-get install", install_command(&packages)).progress().limit(LIMIT).succeed();
-        let Err(error) = attempt else { break };
-        if interrupt::requested() || tries == WAITS.len() {
+        let job = Job::new("apt-get install", install_command(&packages)).progress().limit(LIMIT);
+        let Err(error) = job.succeed() else { break };
+        let Some(wait) = waits.next().filter(|_| !interrupt::requested()) else {
             bail!("{error:#}\nhint: run `apt-get install {}` to see it for yourself", packages.join(" "));
-        }
-        // The usual reasons: no package lists yet, lists older than the mirror, a mirror or a lock that is busy.
-        if tries > 0 {
-            println!("setup: {error:#}");
-            thread::sleep(WAITS[tries - 1]);
-        }
-        if let Err(error) = Job::new("apt-get update", apt_get(&["update"])).progress().limit(LIMIT).succeed()
-        {
-            println!("setup: {error:#}");
-        }
-        tries += 1;
+        };
+        println!("setup: once more, with fresh package lists");
+        thread::sleep(*wait);
+        update();
     }
     for package in packages {
         keep_from_starting_at_boot(package);
     }
     Ok(())
+}
+
+/// True if apt knows any packages.
+fn has_lists() -> bool {
+    let lists = fs::read_dir("/var/lib/apt/lists").into_iter().flatten().flatten();
+    lists.map(|entry| entry.file_name()).any(|name| name.to_string_lossy().contains("_Packages"))
+}
+
+/// Fetches the package lists. A failure is only told: what the install says afterwards counts.
+fn update() {
+    let job = Job::new("apt-get update", apt_get(&["update"])).progress().limit(LIMIT);
+    if let Err(error) = job.succeed() {
+        println!("setup: {error:#}");
+    }
 }
 
 fn install_command(packages: &[&str]) -> Command {

@@ -4,6 +4,7 @@
 //! may not install it prints the commands for a person and stops.
 
 mod apt;
+mod components;
 mod linker;
 mod manual;
 mod policy;
@@ -17,6 +18,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     ebpf_build::{self, Toolchain},
     repo::Repo,
+    vm,
 };
 
 /// What the machine must be able to do. Each includes the ones before it.
@@ -67,6 +69,20 @@ pub(crate) fn ensure(repo: &Repo, purpose: Purpose) -> Result<Toolchain> {
         bail!("the packages {packages:?} are installed, but {} still cannot be found", names.join(", "));
     }
     Ok(toolchain)
+}
+
+/// Everything for every command, also the kernel and the emulator of `cargo xtask vm`. That these cannot be had, as on a
+/// system other than Debian 12, is told and keeps nothing else from running.
+///
+/// # Errors
+/// As [`ensure`].
+pub(crate) fn everything(repo: &Repo) -> Result<()> {
+    ensure(repo, Purpose::Test)?;
+    components::ensure(repo)?;
+    if let Err(error) = vm::packages::ensure(repo) {
+        println!("setup: cargo xtask vm will not run: {error:#}");
+    }
+    Ok(())
 }
 
 /// Compiler from Debian, linker built for that compiler's LLVM.

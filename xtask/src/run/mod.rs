@@ -1,23 +1,20 @@
 //! Child processes: with a time limit, with their output shown as it comes, in a process group of their own that is ended
 //! as a whole.
 
+mod group;
+
 use std::{
     fs::{self, File},
-    io::{BufRead, BufReader, BufWriter, IsTerminal, Read, Write},
-    os::unix::process::CommandExt,
+    io::{BufWriter, IsTerminal, Write},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    process::{Command, ExitStatus, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
-use nix::{
-    errno::Errno,
-    sys::signal::{Signal, killpg},
-    unistd::Pid,
-};
+use group::Group;
 
 use crate::interrupt;
 
@@ -25,8 +22,6 @@ use crate::interrupt;
 const POLL: Duration = Duration::from_millis(100);
 /// How often a step that shows nothing of its own says that it is alive.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
-/// How long an asked-to-stop process group may take before it is killed.
-const GRACE: Duration = Duration::from_secs(10);
 /// Lines shown of one command; the rest goes to its log alone.
 const SHOWN_LINES: usize = 4000;
 /// Lines kept for the message when a command fails.
@@ -39,6 +34,8 @@ pub(crate) enum Echo {
     Live,
     /// A line every few seconds, and the last lines if it fails.
     Progress,
+    /// Nothing, whatever happens.
+    Nothing,
 }
 
 /// A command to run under supervision.
@@ -79,8 +76,13 @@ impl Job {
     }
 
     /// Shows signs of life instead of the output.
-    pub(crate) fn progress(mut self) -> Self {
-        self.echo = Echo::Progress;
+    pub(crate) fn progress(self) -> Self {
+        self.echo(Echo::Progress)
+    }
+
+    /// Shows this much of the output.
+    pub(crate) fn echo(mut self, echo: Echo) -> Self {
+        self.echo = echo;
         self
     }
 
@@ -96,14 +98,16 @@ impl Job {
     /// When it cannot be started, takes too long, is interrupted or fails; the message ends with its last lines unless
     /// they were shown already.
     pub(crate) fn succeed(self) -> Result<()> {
-        let (label, echo, shown) = (self.label.clone(), self.echo, format!("{:?}", self.command));
+        let (label, echo, command) = (self.label.clone(), self.echo, shown(&self.command));
         let finished = self.run(|_| {})?;
         if finished.status.success() {
             return Ok(());
         }
         match echo {
-            Echo::Live => bail!("{label} failed ({}): {shown}", finished.status),
-            Echo::Progress => bail!("{label} failed ({}): {shown}\n{}", finished.status, finished.tail),
+            Echo::Live => bail!("{label} failed ({}): {command}", finished.status),
+            Echo::Progress | Echo::Nothing => {
+                bail!("{label} failed ({}): {command}\n{}", finished.status, finished.tail)
+            }
         }
     }
 
@@ -178,93 +182,6 @@ fn create_log(file: &Path) -> Result<BufWriter<File>> {
     Ok(BufWriter::new(created))
 }
 
-/// A child and its descendants. Dropping it ends them.
-struct Group {
-    child: Child,
-    group: Pid,
-    status: Option<ExitStatus>,
-    ended: bool,
-}
-
-impl Group {
-    fn spawn(command: &mut Command, lines: Sender<String>) -> Result<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))?;
-        let group = Pid::from_raw(i32::try_from(child.id()).context("process id out of range")?);
-        if let Some(stdout) = child.stdout.take() {
-            forward(stdout, lines.clone());
-        }
-        if let Some(stderr) = child.stderr.take() {
-            forward(stderr, lines);
-        }
-        Ok(Self { child, group, status: None, ended: false })
-    }
-
-    fn finished(&mut self) -> Result<Option<ExitStatus>> {
-        if self.status.is_none() {
-            self.status = self.child.try_wait().context("cannot wait for a child process")?;
-        }
-        Ok(self.status)
-    }
-
-    /// Ends the whole group: asks first, kills what is still there after [`GRACE`]. Once only: the number of a group that
-    /// is gone may come to belong to somebody else.
-    fn stop(&mut self) {
-        if std::mem::replace(&mut self.ended, true)
-            || killpg(self.group, Signal::SIGTERM) == Err(Errno::ESRCH)
-        {
-            return;
-        }
-        let until = Instant::now() + GRACE;
-        while Instant::now() < until {
-            let _ = self.finished();
-            if !has_living_members(self.group) {
-                return;
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        let _ = killpg(self.group, Signal::SIGKILL);
-        let _ = self.child.wait();
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-/// True if a process of the group runs. Zombies count for `kill`, and orphans stay that until process 1 fetches them.
-fn has_living_members(group: Pid) -> bool {
-    let Ok(processes) = fs::read_dir("/proc") else { return killpg(group, None).is_ok() };
-    processes.flatten().any(|process| {
-        let stat = fs::read_to_string(process.path().join("stat")).unwrap_or_default();
-        // pid (name) state parent group ...; the name may hold anything, also brackets.
-        let mut fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
-        let (state, group_field) = (fields.next(), fields.nth(1));
-        state != Some("Z") && group_field == Some(group.to_string().as_str())
-    })
-}
-
-/// Reads a pipe line by line; carriage returns end a line too, as progress displays use them.
-fn forward(pipe: impl Read + Send + 'static, lines: Sender<String>) {
-    thread::spawn(move || {
-        let mut reader = BufReader::new(pipe);
-        let mut bytes = Vec::new();
-        while matches!(reader.read_until(b'\n', &mut bytes), Ok(read) if read > 0) {
-            let text = String::from_utf8_lossy(&bytes);
-            for part in text.trim_end_matches(['\n', '\r']).split('\r') {
-                if lines.send(part.to_owned()).is_err() {
-                    return;
-                }
-            }
-            bytes.clear();
-        }
-    });
-}
-
 /// What is shown of one command.
 struct Screen {
     label: String,
@@ -325,12 +242,22 @@ impl Screen {
 /// # Errors
 /// When it cannot be started or fails; the message carries its standard error.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let shown = format!("{command:?}");
+    let shown = shown(command);
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {shown}"))?;
     if !output.status.success() {
         bail!("{shown} failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// A command as a person would type it, without its environment.
+fn shown(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    std::iter::once(program)
+        .chain(command.get_args())
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// A cargo command for the user's own toolchain at the repository's root, with colours if somebody looks.

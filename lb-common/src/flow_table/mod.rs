@@ -1,0 +1,287 @@
+//! The set-associative table's protocol: find, insert, replace, remove (architecture decisions 1 and 2).
+//!
+//! Generic over [`Entry`], so that the XDP program, the daemon's mapping and a model checker run the
+//! same code. The protocol in short: a slot is *claimed* by compare-and-swap on its word, written,
+//! then *published* by storing the word; removal is one compare-and-swap that frees it and moves its
+//! generation on. A reader that found an entry takes what it read only if the word is unchanged
+//! afterwards ([`Found::still`]). Two CPUs may publish one key; both look again afterwards and the
+//! one in the lower place stays.
+
+mod insert;
+mod word;
+
+pub use self::insert::{Insertion, Room, insert};
+pub use self::word::Word;
+use crate::abi::{NONE, WAYS};
+
+/// Everything of an entry but its word. The order and alignment let BPF copy it by double words.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(8))]
+pub struct Body<K> {
+    /// Key.
+    pub key: K,
+    /// See [`crate::abi::Connection4::address`].
+    pub address: [u8; 16],
+    /// See [`crate::abi::Connection4::link`].
+    pub link: u64,
+    /// Tick of the packet.
+    pub last_seen: u32,
+    /// Timeout, ticks.
+    pub timeout: u32,
+    /// Destination id.
+    pub destination: u32,
+    /// Slot of the other direction, [`NONE`] without.
+    pub peer: u32,
+    /// See [`crate::abi::Connection4::mark`].
+    pub mark: u32,
+    /// Its generation.
+    pub peer_generation: u16,
+    /// [`crate::abi::connection_flags`].
+    pub flags: u16,
+    /// See [`crate::abi::Connection4::port`].
+    pub port: [u8; 2],
+}
+
+/// One slot, and by [`Entry::way`] its bucket.
+#[expect(missing_docs, reason = "accessors of the fields of Connection4, documented there")]
+pub trait Entry: Copy {
+    /// Key of its table.
+    type Key: Copy + PartialEq;
+
+    /// Way `n` of the bucket whose way 0 this is.
+    fn way(&self, n: u32) -> Self;
+    fn word(&self) -> u32;
+    /// Compare-and-swap of the word; whether it took place.
+    fn swap_word(&self, old: u32, new: u32) -> bool;
+    /// Stores the word of a claimed slot, after everything else was written.
+    fn publish(&self, word: u32);
+    fn key(&self) -> Self::Key;
+    /// 0 where the key is `key`, compared word by word in place.
+    fn differs(&self, key: &Self::Key) -> u64;
+    fn last_seen(&self) -> u32;
+    fn set_last_seen(&self, tick: u32);
+    fn timeout(&self) -> u32;
+    fn set_timeout(&self, ticks: u32);
+    fn destination(&self) -> u32;
+    fn peer(&self) -> u32;
+    fn peer_generation(&self) -> u16;
+    fn set_peer(&self, slot: u32, generation: u16);
+    fn flags(&self) -> u16;
+    fn set_flags(&self, flags: u16);
+    fn address(&self) -> [u8; 16];
+    fn port(&self) -> [u8; 2];
+    fn route_generation(&self) -> u16;
+    fn link(&self) -> u64;
+    fn set_link(&self, link: u64, route_generation: u16);
+    /// Keys of this bucket that live in their partner (way 0 only).
+    fn gate(&self) -> u32;
+    fn add_gate(&self, delta: u32);
+    fn mark(&self) -> u32;
+    /// Adds to `mark`; the value before.
+    fn add_mark(&self, delta: u32) -> u32;
+    /// Writes the body of a claimed slot.
+    fn write(&self, body: &Body<Self::Key>);
+}
+
+/// A table of buckets of [`Entry`].
+pub trait Table {
+    /// Its entries.
+    type Entry: Entry;
+
+    /// Way 0 of a bucket.
+    fn bucket(&self, index: u32) -> Option<Self::Entry>;
+    /// Where a key lives.
+    fn place(&self, key: &<Self::Entry as Entry>::Key) -> Place;
+    /// The bucket of [`Table::place`], for a way off the common path.
+    fn home(&self, key: &<Self::Entry as Entry>::Key) -> u32;
+}
+
+/// Where a key lives: two buckets and the way its scan starts at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Its bucket.
+    pub home: u32,
+    /// The partner bucket.
+    pub partner: u32,
+    /// First way looked at.
+    pub start: u32,
+}
+
+impl Place {
+    /// The place of a hash in a table of `mask` + 1 buckets.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(hash: u64, mask: u32) -> Self {
+        let home = (hash >> 32) as u32 & mask;
+        // The partner differs in bits that the home bucket does not depend on; never the bucket itself
+        // where there are two.
+        let partner = home ^ ((hash as u32 | 1) & mask);
+        Self { home, partner, start: (hash >> 30) as u32 & (WAYS - 1) }
+    }
+}
+
+/// An entry that was found, with the word under which it was.
+#[derive(Clone, Copy)]
+pub struct Found<E> {
+    /// The entry.
+    pub entry: E,
+    /// Its word.
+    pub word: Word,
+}
+
+impl<E: Entry> Found<E> {
+    /// Whether what was read since [`find`] belongs to the entry that was found: same owner, still live.
+    #[inline(always)]
+    #[must_use]
+    pub fn still(&self) -> bool {
+        let now = Word(self.entry.word());
+        now.is_live() && now.generation() == self.word.generation()
+    }
+}
+
+/// What an entry was, for taking it off the counts of its destination.
+#[derive(Debug, Clone, Copy)]
+pub struct Removed<K> {
+    /// Its word.
+    pub word: Word,
+    /// Its key.
+    pub key: K,
+    /// Its destination.
+    pub destination: u32,
+    /// Its flags.
+    pub flags: u16,
+    /// Slot of the other direction.
+    pub peer: u32,
+    /// Generation of the other direction.
+    pub peer_generation: u16,
+    /// Its link (template).
+    pub link: u64,
+}
+
+/// 0 where an entry is live and has the key: one branch for both.
+#[inline(always)]
+fn mismatch<E: Entry>(entry: E, word: Word, key: &E::Key) -> u64 {
+    u64::from(word.0 & Word::STATUS ^ Word::LIVE) | entry.differs(key)
+}
+
+#[inline(always)]
+fn scan<E: Entry>(base: E, key: &E::Key, start: u32, ways: u32) -> Option<Found<E>> {
+    let mut i = 0;
+    while i < ways {
+        let entry = base.way(start.wrapping_add(i));
+        let word = Word(entry.word());
+        if mismatch(entry, word, key) == 0 {
+            return Some(Found { entry, word });
+        }
+        i += 1;
+    }
+    None
+}
+
+/// Looks a key up.
+#[inline(always)]
+pub fn find<T: Table>(table: &T, key: &<T::Entry as Entry>::Key, place: Place) -> Option<Found<T::Entry>> {
+    look(table, key, place, WAYS)
+}
+
+/// As [`find`], for a way off the common path: slower, with less of the BPF stack.
+#[inline(always)]
+pub fn seek<T: Table>(table: &T, key: &<T::Entry as Entry>::Key, place: Place) -> Option<Found<T::Entry>> {
+    look(table, key, place, crate::abi::ways())
+}
+
+#[inline(always)]
+fn look<T: Table>(
+    table: &T,
+    key: &<T::Entry as Entry>::Key,
+    place: Place,
+    ways: u32,
+) -> Option<Found<T::Entry>> {
+    let home = table.bucket(place.home)?;
+    if let Some(found) = scan(home, key, place.start, ways) {
+        return Some(found);
+    }
+    if home.gate() == 0 {
+        return None;
+    }
+    scan(table.bucket(place.partner)?, key, place.start, ways)
+}
+
+/// Ages above this are ticks ahead of ours: taken on another CPU.
+const AHEAD: u64 = 0xffff_0000;
+
+/// Whether an entry's time is over.
+#[inline(always)]
+#[must_use]
+pub const fn expired(now: u32, last_seen: u32, timeout: u32) -> bool {
+    let age = now.wrapping_sub(last_seen);
+    // A tick taken on another CPU may lie a little ahead of ours.
+    age > timeout && (age as u64) < AHEAD
+}
+
+/// Reads what [`Removed`] needs into `removed`, then frees the slot if its word is still `word`; whether
+/// that took place.
+#[inline(always)]
+fn take<T: Table>(
+    table: &T,
+    entry: T::Entry,
+    word: Word,
+    status: u32,
+    removed: &mut Removed<<T::Entry as Entry>::Key>,
+) -> bool {
+    removed.word = word;
+    removed.key = entry.key();
+    removed.destination = entry.destination();
+    removed.flags = entry.flags();
+    removed.peer = entry.peer();
+    removed.peer_generation = entry.peer_generation();
+    removed.link = entry.link();
+    if !entry.swap_word(word.0, word.next(status)) {
+        return false;
+    }
+    if word.has(Word::DISPLACED)
+        && let Some(home) = table.bucket(table.home(&removed.key))
+    {
+        home.add_gate(u32::MAX);
+    }
+    true
+}
+
+/// Removes a live entry into `removed`; `false` when it changed meanwhile. Whoever gets `true` takes it
+/// off the counts.
+#[inline(always)]
+pub fn remove<T: Table>(
+    table: &T,
+    found: Found<T::Entry>,
+    removed: &mut Removed<<T::Entry as Entry>::Key>,
+) -> bool {
+    take(table, found.entry, found.word, Word::FREE, removed)
+}
+
+/// Removes a live entry that is in no count (a reply entry, one that lost).
+#[inline(always)]
+pub fn discard<T: Table>(table: &T, found: Found<T::Entry>) -> bool {
+    let word = found.word;
+    if word.has(Word::DISPLACED) {
+        let key = found.entry.key();
+        if !found.entry.swap_word(word.0, word.next(Word::FREE)) {
+            return false;
+        }
+        if let Some(home) = table.bucket(table.home(&key)) {
+            home.add_gate(u32::MAX);
+        }
+        return true;
+    }
+    found.entry.swap_word(word.0, word.next(Word::FREE))
+}
+
+/// The entry of a slot index, if it is live and of `generation`.
+#[inline(always)]
+pub fn at<T: Table>(table: &T, slot: u32, generation: u16) -> Option<Found<T::Entry>> {
+    if slot == NONE {
+        return None;
+    }
+    let entry = table.bucket(slot / WAYS)?.way(slot & (WAYS - 1));
+    let word = Word(entry.word());
+    (word.is_live() && word.generation() == generation).then_some(Found { entry, word })
+}

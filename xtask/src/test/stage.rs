@@ -1,0 +1,219 @@
+//! The stages of `cargo xtask test`, in the order they run.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::summary::{Counts, Harness};
+use crate::{
+    compile, ebpf_build, replay,
+    repo::Repo,
+    run::{self, Job},
+    setup, tidy, vm,
+};
+
+/// One step of the gate.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    /// Its name on the command line and in the table.
+    pub(crate) name: &'static str,
+    /// What it does, for people.
+    pub(crate) what: &'static str,
+    /// A stage without which it makes no sense.
+    pub(crate) needs: Option<&'static str>,
+    /// Does it. A stage without tests of its own returns no counts.
+    pub(crate) run: fn(&Repo) -> Result<Option<Counts>>,
+}
+
+/// Every stage. One may only need a stage above it.
+pub(crate) const STAGES: [Stage; 13] = [
+    Stage { name: "setup", what: "what the tests need is installed", needs: None, run: set_up },
+    Stage { name: "format", what: "cargo fmt --check", needs: None, run: format },
+    Stage { name: "lint", what: "clippy of user space, warnings denied", needs: None, run: lint },
+    Stage {
+        name: "lint-ebpf",
+        what: "clippy of lb-ebpf for its target",
+        needs: Some("setup"),
+        run: lint_ebpf,
+    },
+    Stage { name: "tidy", what: "the rules of the architecture", needs: None, run: layers },
+    Stage { name: "build", what: "release build, with the data path", needs: Some("setup"), run: build },
+    Stage { name: "unit", what: "unit and property tests", needs: None, run: unit },
+    Stage {
+        name: "loom",
+        what: "the flow table's protocol under every interleaving",
+        needs: None,
+        run: loom,
+    },
+    Stage {
+        name: "fixtures",
+        what: "packets through the loaded program",
+        needs: Some("build"),
+        run: fixtures,
+    },
+    Stage { name: "differential", what: "host against kernel", needs: Some("build"), run: differential },
+    Stage {
+        name: "namespaces",
+        what: "whole systems in network namespaces",
+        needs: Some("build"),
+        run: namespaces,
+    },
+    Stage { name: "recordings", what: "recordings of the real thing", needs: Some("build"), run: recordings },
+    Stage { name: "vm", what: "the oldest supported kernel", needs: Some("build"), run: old_kernel },
+];
+
+fn minutes(count: u64) -> Duration {
+    Duration::from_secs(60 * count)
+}
+
+/// Runs a cargo command that has no tests.
+fn check(repo: &Repo, name: &str, mut command: Command) -> Result<Option<Counts>> {
+    command.env("CARGO_TERM_PROGRESS_WHEN", "never");
+    Job::new(name, command).limit(minutes(15)).log(repo.logs().join(format!("{name}.log"))).succeed()?;
+    Ok(None)
+}
+
+/// Runs `cargo test` with these arguments and adds up what it says. No test at all is an error: a filter that fits
+/// nothing must not look like success.
+fn cargo_test(repo: &Repo, name: &str, limit: Duration, mut command: Command) -> Result<Option<Counts>> {
+    // A failing program does not hide what the ones after it say.
+    command.env("CARGO_TERM_PROGRESS_WHEN", "never").env("RUST_BACKTRACE", "1");
+    let mut harness = Harness::default();
+    let log = repo.logs().join(format!("{name}.log"));
+    let finished = Job::new(name, command).limit(limit).log(log).run(|line| harness.line(line))?;
+    let Harness { counts, failures } = harness;
+    if !failures.is_empty() {
+        println!("{name}: failed: {}", failures.join(", "));
+    }
+    if !finished.status.success() && counts.failed == 0 {
+        bail!("cargo test failed ({}) without a failed test: see above", finished.status);
+    }
+    if counts == Counts::default() {
+        bail!("no test ran");
+    }
+    Ok(Some(counts))
+}
+
+fn test_command(repo: &Repo, arguments: &[&str]) -> Command {
+    let mut command = run::cargo(repo.root(), &["test", "--locked", "--no-fail-fast", "--target-dir"]);
+    command.arg(repo.target()).args(arguments);
+    command
+}
+
+fn set_up(repo: &Repo) -> Result<Option<Counts>> {
+    setup::everything(repo).map(|()| None)
+}
+
+fn format(repo: &Repo) -> Result<Option<Counts>> {
+    check(repo, "format", run::cargo(repo.root(), &["fmt", "--all", "--check"]))?;
+    check(repo, "format-ebpf", run::cargo(&repo.root().join("lb-ebpf"), &["fmt", "--check"]))
+}
+
+fn lint(repo: &Repo) -> Result<Option<Counts>> {
+    let mut command =
+        run::cargo(repo.root(), &["clippy", "--workspace", "--all-targets", "--locked", "--target-dir"]);
+    command.arg(repo.target()).args(["--", "-D", "warnings"]);
+    check(repo, "lint", command)
+}
+
+/// What `cargo clippy` does, with the driver that belongs to the compiler of the eBPF target.
+fn lint_ebpf(repo: &Repo) -> Result<Option<Counts>> {
+    let toolchain = ebpf_build::find_toolchain(repo.root())?;
+    let driver = toolchain.rustc.with_file_name("clippy-driver");
+    if !driver.is_file() {
+        bail!("{} is not there: install clippy for {}", driver.display(), toolchain.rustc.display());
+    }
+    let mut command = ebpf_build::cargo(repo.root(), &toolchain, "check", &repo.target().join("ebpf-lint"));
+    command.arg("--locked").env("RUSTC_WORKSPACE_WRAPPER", driver);
+    // How cargo-clippy hands arguments to its driver.
+    command.env("CLIPPY_ARGS", ["-D", "warnings", ""].join("__CLIPPY_HACKERY__"));
+    check(repo, "lint-ebpf", command)
+}
+
+fn layers(repo: &Repo) -> Result<Option<Counts>> {
+    tidy::check(repo).map(|()| None)
+}
+
+fn build(repo: &Repo) -> Result<Option<Counts>> {
+    compile::build(repo).map(|()| None)
+}
+
+fn unit(repo: &Repo) -> Result<Option<Counts>> {
+    cargo_test(repo, "unit", minutes(15), test_command(repo, &[]))
+}
+
+fn loom(repo: &Repo) -> Result<Option<Counts>> {
+    let sources = repo.root().join("lb-common/src");
+    if !mentions(&sources, "cfg(loom)")? {
+        println!("loom: {} has no tests for it", sources.display());
+        return Ok(Some(Counts::default()));
+    }
+    let mut command =
+        run::cargo(repo.root(), &["test", "--locked", "--release", "--package", "lb-common", "--lib"]);
+    command.arg("--target-dir").arg(repo.target().join("loom")).arg("loom").env("RUSTFLAGS", "--cfg loom");
+    cargo_test(repo, "loom", minutes(10), command)
+}
+
+/// Tests of lb-user that need root and the object; `cargo test` alone leaves them out (`#[ignore]`).
+fn privileged(repo: &Repo, name: &str, test: &str) -> Result<Option<Counts>> {
+    need_root()?;
+    let command =
+        test_command(repo, &["--release", "--package", "lb-user", "--test", test, "--", "--include-ignored"]);
+    cargo_test(repo, name, minutes(10), command)
+}
+
+fn fixtures(repo: &Repo) -> Result<Option<Counts>> {
+    privileged(repo, "fixtures", "test_run")
+}
+
+fn differential(repo: &Repo) -> Result<Option<Counts>> {
+    privileged(repo, "differential", "differential")
+}
+
+fn namespaces(repo: &Repo) -> Result<Option<Counts>> {
+    need_root()?;
+    cargo_test(
+        repo,
+        "namespaces",
+        minutes(15),
+        test_command(repo, &["--release", "--package", "netns-tests"]),
+    )
+}
+
+fn recordings(repo: &Repo) -> Result<Option<Counts>> {
+    need_root()?;
+    replay::run_suite(repo).map(Some)
+}
+
+fn old_kernel(repo: &Repo) -> Result<Option<Counts>> {
+    vm::run(repo, &vm::Options::default()).map(Some)
+}
+
+/// True if a Rust source below this directory has the text.
+fn mentions(dir: &Path, text: &str) -> Result<bool> {
+    for entry in fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
+        let path: PathBuf = entry?.path();
+        let found = if path.is_dir() {
+            mentions(&path, text)?
+        } else {
+            path.extension().is_some_and(|extension| extension == "rs")
+                && fs::read_to_string(&path)?.contains(text)
+        };
+        if found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn need_root() -> Result<()> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    bail!("this needs root, for namespaces and for loading programs: run it with sudo")
+}
