@@ -145,6 +145,8 @@ pub enum AttachError {
     NoInterface {
         /// The name.
         name: String,
+        /// The kernel's answer.
+        source: nix::Error,
     },
     /// Another program is there.
     #[error(

@@ -58,8 +58,8 @@ impl Dataplane {
     /// [`AttachError`], with remedy.
     pub fn attach(&mut self, interface: &str) -> Result<Attached, AttachError> {
         let name = interface.to_owned();
-        let ifindex =
-            if_nametoindex(interface).map_err(|_| AttachError::NoInterface { name: name.clone() })?;
+        let ifindex = if_nametoindex(interface)
+            .map_err(|source| AttachError::NoInterface { name: name.clone(), source })?;
         let pin = pin_path(&self.links_dir, interface);
         let program =
             self.object.program(ProgramName::Director).map_err(|source| replace_error(&pin, source))?;

@@ -129,12 +129,10 @@ impl Object {
     pub(super) fn program(&mut self, which: ProgramName) -> Result<&mut Xdp, LoadError> {
         let name = which.name();
         let missing = || LoadError::Incomplete { what: "program", name };
-        let program: &mut Xdp = self
-            .ebpf
-            .program_mut(name)
-            .ok_or_else(missing)?
-            .try_into()
-            .map_err(|_: ProgramError| missing())?;
+        let program: &mut Xdp =
+            self.ebpf.program_mut(name).ok_or_else(missing)?.try_into().map_err(|source: ProgramError| {
+                LoadError::Program { doing: "use as XDP", program: name, source: Box::new(source) }
+            })?;
         if program.fd().is_err() {
             program.load().map_err(|error| program_error(name, error))?;
         }
