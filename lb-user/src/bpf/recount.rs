@@ -48,16 +48,6 @@ pub(super) struct Recount {
 }
 
 impl Recount {
-    /// A recount that has room for every destination, so that passes allocate nothing.
-    pub(super) fn with_room(memory: &Memory) -> Self {
-        let destinations = memory.counts.len() as usize;
-        Self {
-            before: Vec::with_capacity(destinations),
-            found: Vec::with_capacity(destinations),
-            suspicions: HashMap::new(),
-        }
-    }
-
     /// A pass begins.
     pub(super) fn begin(&mut self, memory: &Memory) {
         self.before.clear();

@@ -40,9 +40,7 @@ impl NetlinkError {
 /// An error of rtnetlink.
 pub(super) fn failed(doing: &'static str, error: rtnetlink::Error) -> NetlinkError {
     match error {
-        rtnetlink::Error::NetlinkError(message) => {
-            NetlinkError::Refused { doing, source: message.to_io() }
-        }
+        rtnetlink::Error::NetlinkError(message) => NetlinkError::Refused { doing, source: message.to_io() },
         error => NetlinkError::NoAnswer { doing, why: error.to_string() },
     }
 }
