@@ -80,9 +80,7 @@ impl Clock {
     /// Now, in ticks: the low 32 bits of jiffies, right to a tick.
     #[must_use]
     pub fn now(&self) -> u32 {
-        // The clock exists on every Linux, so that this does not fail.
-        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
-        self.at(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
+        self.at(u64::try_from(monotonic().as_nanos()).unwrap_or(u64::MAX))
     }
 
     /// The tick at a time of CLOCK_MONOTONIC.
@@ -94,6 +92,11 @@ impl Clock {
         };
         ticks as u32
     }
+}
+
+/// CLOCK_MONOTONIC. It exists on every Linux, so that reading it does not fail.
+pub(super) fn monotonic() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
 
 #[cfg(test)]

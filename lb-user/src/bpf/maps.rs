@@ -158,6 +158,14 @@ impl Maps {
             .collect()
     }
 
+    /// Packets of a destination so far, both directions, and its connections.
+    pub(super) fn packets(&self, id: u32) -> Option<u64> {
+        let counters = self.counters(&[id]).ok()?.pop()?;
+        Some(
+            counters.in_packets.wrapping_add(counters.out_packets).wrapping_add(counters.connections),
+        )
+    }
+
     /// Packets by reason, summed over the CPUs, those of 0 too.
     ///
     /// # Errors
