@@ -90,7 +90,9 @@ pub enum LoadError {
         name: &'static str,
     },
     /// A map could not be made.
-    #[error("cannot make map {map} of {elements} elements of {bytes} bytes (a smaller size is set in the configuration)")]
+    #[error(
+        "cannot make map {map} of {elements} elements of {bytes} bytes (a smaller size is set in the configuration)"
+    )]
     CreateMap {
         /// Its name.
         map: String,
@@ -143,6 +145,8 @@ pub enum AttachError {
     NoInterface {
         /// The name.
         name: String,
+        /// The kernel's answer.
+        source: nix::Error,
     },
     /// Another program is there.
     #[error(
@@ -156,7 +160,9 @@ pub enum AttachError {
         source: io::Error,
     },
     /// The kernel attached without a link that can be pinned.
-    #[error("`{name}` takes the program only by netlink, which would not outlive lbd: the kernel must be 6.1 or newer")]
+    #[error(
+        "`{name}` takes the program only by netlink, which would not outlive lbd: the kernel must be 6.1 or newer"
+    )]
     Unpinnable {
         /// The interface.
         name: String,

@@ -202,8 +202,7 @@ impl Memory {
     /// Writes an interface. Readers compare its index first, so that one that takes over the element of
     /// another is unknown while it is written.
     fn put_interface(&self, index: u32, value: &Interface) -> Result<(), MapError> {
-        let now =
-            self.interfaces.read(index).ok_or_else(|| outside("IFACES", index, &self.interfaces))?;
+        let now = self.interfaces.read(index).ok_or_else(|| outside("IFACES", index, &self.interfaces))?;
         if now.ifindex != value.ifindex {
             self.interfaces.store32(index, offset_of!(Interface, ifindex), 0);
         }
@@ -274,7 +273,8 @@ mod tests {
         assert_eq!(memory.slots.read(255), Some(2));
         let error = memory.put_slots(255, &[1, 2]).unwrap_err();
         assert!(matches!(error, MapError::OutOfBounds { map: "SLOTS", index: 256, size: 256 }));
-        let value = Interface { ifindex: 4099, flags: 1, mac: 0x0605_0403_0201, mtu: 1500, ..Default::default() };
+        let value =
+            Interface { ifindex: 4099, flags: 1, mac: 0x0605_0403_0201, mtu: 1500, ..Default::default() };
         memory.put_interface(3, &value).unwrap();
         assert_eq!(memory.interfaces.read(3), Some(value));
     }

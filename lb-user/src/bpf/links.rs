@@ -58,7 +58,8 @@ impl Dataplane {
     /// [`AttachError`], with remedy.
     pub fn attach(&mut self, interface: &str) -> Result<Attached, AttachError> {
         let name = interface.to_owned();
-        let ifindex = if_nametoindex(interface).map_err(|_| AttachError::NoInterface { name: name.clone() })?;
+        let ifindex = if_nametoindex(interface)
+            .map_err(|source| AttachError::NoInterface { name: name.clone(), source })?;
         let pin = pin_path(&self.links_dir, interface);
         let program =
             self.object.program(ProgramName::Director).map_err(|source| replace_error(&pin, source))?;
@@ -149,7 +150,11 @@ fn create(
         Err(failure) => return Err(failure.into_error(interface)),
     };
     let path = pin.to_path_buf();
-    link.pin(pin).map_err(|error| AttachError::Pin { doing: "pin", path, source: io::Error::other(error) })?;
+    link.pin(pin).map_err(|error| AttachError::Pin {
+        doing: "pin",
+        path,
+        source: io::Error::other(error),
+    })?;
     Ok((mode, refusal))
 }
 

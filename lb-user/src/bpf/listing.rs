@@ -151,7 +151,10 @@ impl Listed for V4 {
 impl Listed for V6 {
     fn ends(key: &FlowKey6) -> (SocketAddr, SocketAddr) {
         let (source, destination) = ports(key.rest);
-        (SocketAddr::new(Self::ip(key.source), source), SocketAddr::new(Self::ip(key.destination), destination))
+        (
+            SocketAddr::new(Self::ip(key.source), source),
+            SocketAddr::new(Self::ip(key.destination), destination),
+        )
     }
 
     fn ip(address: [u64; 2]) -> IpAddr {

@@ -31,7 +31,13 @@ pub struct Sizes {
 impl Default for Sizes {
     /// 144 MiB of connection tables.
     fn default() -> Self {
-        Self { connections: 262_144, connections6: None, services: 4096, destinations: 16_384, slots: 262_144 }
+        Self {
+            connections: 262_144,
+            connections6: None,
+            services: 4096,
+            destinations: 16_384,
+            slots: 262_144,
+        }
     }
 }
 

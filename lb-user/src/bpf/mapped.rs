@@ -182,7 +182,8 @@ mod tests {
     #[test]
     fn a_struct_comes_back_whole() {
         let map = Mapped::<Destination>::anonymous(2);
-        let value = Destination { weight: 3, port: [0, 80], order: u64::MAX, mtu: 1500, ..Default::default() };
+        let value =
+            Destination { weight: 3, port: [0, 80], order: u64::MAX, mtu: 1500, ..Default::default() };
         map.write(1, &value).unwrap();
         assert_eq!(map.read(1), Some(value));
         assert_eq!(map.read(0), Some(Destination::default()));

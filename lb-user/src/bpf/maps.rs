@@ -161,9 +161,7 @@ impl Maps {
     /// Packets of a destination so far, both directions, and its connections.
     pub(super) fn packets(&self, id: u32) -> Option<u64> {
         let counters = self.counters(&[id]).ok()?.pop()?;
-        Some(
-            counters.in_packets.wrapping_add(counters.out_packets).wrapping_add(counters.connections),
-        )
+        Some(counters.in_packets.wrapping_add(counters.out_packets).wrapping_add(counters.connections))
     }
 
     /// Packets by reason, summed over the CPUs, those of 0 too.
@@ -263,7 +261,12 @@ impl Memory {
             buckets6: mask,
             templates4: mask,
             templates6: mask,
-            seed: [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 0xd6e8_feb8_6659_fd93],
+            seed: [
+                0x9e37_79b9_7f4a_7c15,
+                0xbf58_476d_1ce4_e5b9,
+                0x94d0_49bb_1331_11eb,
+                0xd6e8_feb8_6659_fd93,
+            ],
             udp_timeout: 300_000,
             tcp_timeouts,
             minute: 60_000,

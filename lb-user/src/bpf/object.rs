@@ -130,7 +130,9 @@ impl Object {
         let name = which.name();
         let missing = || LoadError::Incomplete { what: "program", name };
         let program: &mut Xdp =
-            self.ebpf.program_mut(name).ok_or_else(missing)?.try_into().map_err(|_: ProgramError| missing())?;
+            self.ebpf.program_mut(name).ok_or_else(missing)?.try_into().map_err(|source: ProgramError| {
+                LoadError::Program { doing: "use as XDP", program: name, source: Box::new(source) }
+            })?;
         if program.fd().is_err() {
             program.load().map_err(|error| program_error(name, error))?;
         }
@@ -168,8 +170,7 @@ impl Object {
         let mut out = vec![0; frame.len() + GROWTH];
         let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-        let context: Vec<u8> =
-            [0, length, 0, ifindex, 0, 0].into_iter().flat_map(u32::to_ne_bytes).collect();
+        let context: Vec<u8> = [0, length, 0, ifindex, 0, 0].into_iter().flat_map(u32::to_ne_bytes).collect();
         let result = program
             .test_run(TestRunOptions {
                 data_in: Some(frame),

@@ -152,8 +152,7 @@ fn compare(path: &Path, spec: &Spec, info: &MapInfo) -> Result<(), LoadError> {
 /// # Errors
 /// [`LoadError`] where a pin cannot be removed.
 pub fn remove_maps(maps_dir: &Path) -> Result<(), LoadError> {
-    let failed =
-        |path: &Path, source| LoadError::Io { doing: "remove", path: path.to_path_buf(), source };
+    let failed = |path: &Path, source| LoadError::Io { doing: "remove", path: path.to_path_buf(), source };
     let entries = match fs::read_dir(maps_dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

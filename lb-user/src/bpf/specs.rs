@@ -68,10 +68,7 @@ pub(super) fn specs(sizes: &Sizes) -> Vec<Spec> {
         array::<u32>("SLOTS", MMAPABLE, sizes.slots).sized(),
         array::<Destination>("DESTINATIONS", MMAPABLE, sizes.destinations).sized(),
         array::<Counts>("COUNTS", MMAPABLE, sizes.destinations).sized(),
-        Spec {
-            kind: MapType::PerCpuArray,
-            ..array::<Counters>("COUNTERS", 0, sizes.destinations).sized()
-        },
+        Spec { kind: MapType::PerCpuArray, ..array::<Counters>("COUNTERS", 0, sizes.destinations).sized() },
         array::<Schedule>("SCHEDULES", MMAPABLE, schedules).sized(),
         array::<Settings>("SETTINGS", MMAPABLE, 1),
         array::<Interface>("IFACES", MMAPABLE, INTERFACES),

@@ -144,14 +144,7 @@ impl Sweeper {
         &self.last
     }
 
-    fn bucket(
-        &mut self,
-        tables: &MappedTables<'_>,
-        settings: &Settings,
-        stage: Stage,
-        index: u32,
-        now: u32,
-    ) {
+    fn bucket(&mut self, tables: &MappedTables<'_>, settings: &Settings, stage: Stage, index: u32, now: u32) {
         let Self { pass, recount, .. } = self;
         let mut visit = Visit { tables, settings, now, recount, expired: &mut pass.expired };
         match stage {
@@ -231,11 +224,7 @@ impl<'t> Visit<'_, 't> {
     }
 
     /// Whether a reply entry had lost its forward entry, and was taken away. It is in no count.
-    fn is_orphan<F: Family>(
-        &self,
-        found: Found<<MappedTables<'t> as Store<F>>::Entry>,
-        slot: u32,
-    ) -> bool
+    fn is_orphan<F: Family>(&self, found: Found<<MappedTables<'t> as Store<F>>::Entry>, slot: u32) -> bool
     where
         MappedTables<'t>: Store<F>,
     {

@@ -232,6 +232,7 @@ fn blank<F: Family>() -> Opening<F> {
         now: 0,
         destination: 0,
         mark: 0,
+        sender: lb_common::abi::Hop::UNRESOLVED,
         link: 0,
         body: Body {
             key: F::key(nowhere, nowhere, ports, 0),
@@ -259,4 +260,3 @@ fn blank<F: Family>() -> Opening<F> {
         slot: 0,
     }
 }
-

@@ -78,7 +78,8 @@ impl Interfaces {
                     tracing::debug!(interface = name, %error, "cannot remove the link of an interface that is gone");
                 }
             }
-            if present.is_some() && !self.attached.contains_key(&name)
+            if present.is_some()
+                && !self.attached.contains_key(&name)
                 && let Err(error) = self.attach(dataplane, &name)
             {
                 tracing::error!(interface = name, error = error.text(), "cannot attach");
@@ -105,7 +106,9 @@ impl Interfaces {
         let mut warnings = Vec::new();
         for name in &self.wanted {
             match self.attached.get(name) {
-                None => warnings.push(format!("the director is not attached to {name}: the interface is gone, or refused it")),
+                None => warnings.push(format!(
+                    "the director is not attached to {name}: the interface is gone, or refused it"
+                )),
                 Some(Attached { mode: AttachMode::Generic, refusal, .. }) => {
                     let why = refusal.as_ref().map_or(String::new(), |why| format!(" ({why})"));
                     warnings.push(format!(

@@ -72,7 +72,7 @@ impl Core {
         Self {
             instance,
             director: Director::new(),
-            sweeper: Sweeper::new(dataplane.maps()),
+            sweeper: Sweeper::new(),
             dataplane,
             netlink,
             interfaces,

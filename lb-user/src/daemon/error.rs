@@ -16,7 +16,9 @@ pub enum Error {
     #[error(transparent)]
     Name(#[from] NameError),
     /// No interface is named.
-    #[error("no interface is named\nhint: lbd --interface eth0, or interfaces = [\"eth0\"] below [director] in the configuration")]
+    #[error(
+        "no interface is named\nhint: lbd --interface eth0, or interfaces = [\"eth0\"] below [director] in the configuration"
+    )]
     NoInterface,
     /// `--check` without a file.
     #[error("--check needs a configuration\nhint: lbd --check --config FILE")]
@@ -41,7 +43,9 @@ pub enum Error {
         list: String,
     },
     /// Another lbd runs.
-    #[error("lbd of instance {instance} runs already (it holds {path})\nhint: stop it, or give this one another --instance and a network namespace of its own")]
+    #[error(
+        "lbd of instance {instance} runs already (it holds {path})\nhint: stop it, or give this one another --instance and a network namespace of its own"
+    )]
     Running {
         /// Instance name.
         instance: String,

@@ -153,7 +153,9 @@ impl EventLoop {
             Ok(config) => {
                 tracing::info!(path = %path.display(), "read the configuration again");
                 if config.interfaces.iter().any(|name| !self.core.interfaces.wanted().contains(name)) {
-                    tracing::warn!("interfaces of the configuration that are new are attached at the next start");
+                    tracing::warn!(
+                        "interfaces of the configuration that are new are attached at the next start"
+                    );
                 }
                 self.core.event(Event::Config(Box::new(config)));
             }
@@ -204,11 +206,7 @@ impl EventLoop {
 
 fn signals() -> Result<[Signal; 3], Error> {
     let listen = |kind| signal(kind).map_err(Error::Runtime);
-    Ok([
-        listen(SignalKind::terminate())?,
-        listen(SignalKind::interrupt())?,
-        listen(SignalKind::hangup())?,
-    ])
+    Ok([listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?])
 }
 
 /// Ends at a time; never without one.

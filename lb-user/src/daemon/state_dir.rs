@@ -81,8 +81,8 @@ impl StateDir {
     pub(super) fn remember(&self, memory: &Memory) -> Result<(), Error> {
         let path = self.memory_path();
         let new = self.path.join("state.json.new");
-        let text =
-            serde_json::to_vec(memory).map_err(|error| failed("write", &new)(std::io::Error::other(error)))?;
+        let text = serde_json::to_vec(memory)
+            .map_err(|error| failed("write", &new)(std::io::Error::other(error)))?;
         let write = || {
             let mut options = OpenOptions::new();
             let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;

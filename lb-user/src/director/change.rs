@@ -26,7 +26,8 @@ impl Director {
 
     /// Handles the requests that waited for an address.
     pub(super) fn unpark<L: Live>(&mut self, live: &L, address: IpAddr, now: Duration) {
-        let (ready, parked) = std::mem::take(&mut self.parked).into_iter().partition(|p| p.address == address);
+        let (ready, parked) =
+            std::mem::take(&mut self.parked).into_iter().partition(|p| p.address == address);
         self.parked = parked;
         for Parked { id, request, .. } in ready {
             self.perform(live, id, request, now);

@@ -102,7 +102,9 @@ pub(super) fn destination(key: &ServiceKey, spec: &DestinationSpec) -> Result<()
     if address.is_ipv6() != key.is_ipv6() {
         return Err(with_hint(
             ErrorKind::Unsupported,
-            format!("destination {address}: a destination of the other address family than {key} needs a tunnel, which this version does not do"),
+            format!(
+                "destination {address}: a destination of the other address family than {key} needs a tunnel, which this version does not do"
+            ),
             "use a destination of the service's own address family",
         ));
     }
@@ -118,24 +120,30 @@ pub(super) fn destination(key: &ServiceKey, spec: &DestinationSpec) -> Result<()
         ForwardingMethod::Local | ForwardingMethod::Bypass => {
             return Err(refuse(
                 ErrorKind::Invalid,
-                format!(
-                    "destination {address}: `{}` is not a method to configure",
-                    spec.method.name()
-                ),
+                format!("destination {address}: `{}` is not a method to configure", spec.method.name()),
             ));
         }
     }
     if spec.weight > MAX_WEIGHT {
-        return Err(refuse(ErrorKind::OutOfRange, format!("destination {address}: the weight is above {MAX_WEIGHT}")));
+        return Err(refuse(
+            ErrorKind::OutOfRange,
+            format!("destination {address}: the weight is above {MAX_WEIGHT}"),
+        ));
     }
     if spec.lower > spec.upper {
         return Err(refuse(
             ErrorKind::OutOfRange,
-            format!("destination {address}: the lower threshold {} is above the upper one {}", spec.lower, spec.upper),
+            format!(
+                "destination {address}: the lower threshold {} is above the upper one {}",
+                spec.lower, spec.upper
+            ),
         ));
     }
     if spec.upper > MAX_THRESHOLD {
-        return Err(refuse(ErrorKind::Invalid, format!("destination {address}: the upper threshold is above {MAX_THRESHOLD}")));
+        return Err(refuse(
+            ErrorKind::Invalid,
+            format!("destination {address}: the upper threshold is above {MAX_THRESHOLD}"),
+        ));
     }
     Ok(())
 }
@@ -145,7 +153,10 @@ pub(super) fn new_destination(spec: &DestinationSpec) -> Result<(), Refusal> {
     if is_unicast(spec.address.ip()) {
         return Ok(());
     }
-    Err(refuse(ErrorKind::Invalid, format!("{} is no unicast address that can be routed to", spec.address.ip())))
+    Err(refuse(
+        ErrorKind::Invalid,
+        format!("{} is no unicast address that can be routed to", spec.address.ip()),
+    ))
 }
 
 /// Why a destination that is the director itself cannot serve, where it cannot.
@@ -161,7 +172,11 @@ pub(super) fn local(key: &ServiceKey, spec: &DestinationSpec) -> Result<(), Refu
             spec.address,
             key.port()
         ),
-        format!("let the server listen on port {} and use -r {}:{0}", key.port(), bracketed(spec.address.ip())),
+        format!(
+            "let the server listen on port {} and use -r {}:{0}",
+            key.port(),
+            bracketed(spec.address.ip())
+        ),
     ))
 }
 
@@ -191,7 +206,10 @@ pub(super) fn marks(rules: &[MarkRule]) -> Result<(), Refusal> {
         } else {
             continue;
         };
-        return Err(refuse(ErrorKind::Invalid, format!("mark rule {} ({}/{}): {wrong}", n + 1, rule.destination, rule.prefix)));
+        return Err(refuse(
+            ErrorKind::Invalid,
+            format!("mark rule {} ({}/{}): {wrong}", n + 1, rule.destination, rule.prefix),
+        ));
     }
     Ok(())
 }

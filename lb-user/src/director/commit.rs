@@ -196,4 +196,3 @@ fn service_value(service: &Service, hz: u32) -> abi::Service {
         prefix: if is_every_port(&spec.key) { prefix | EVERY_PORT } else { prefix },
     }
 }
-

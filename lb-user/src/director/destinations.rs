@@ -26,7 +26,10 @@ pub(super) fn with_port(key: &ServiceKey, mut spec: DestinationSpec) -> Destinat
 impl Director {
     pub(super) fn member(&self, key: &ServiceKey, address: SocketAddr) -> Option<u32> {
         let members = &self.services.get(key)?.members;
-        members.iter().copied().find(|id| self.destinations.get(id).is_some_and(|d| d.spec.address == address))
+        members
+            .iter()
+            .copied()
+            .find(|id| self.destinations.get(id).is_some_and(|d| d.spec.address == address))
     }
 
     /// Everything that can be said of a new destination without knowing its next hop; the destination
@@ -188,7 +191,9 @@ impl Director {
                     "no room for {length} slots of a scheduler: all services together have {}",
                     self.capacity.slots
                 ),
-                hint: Some("set [tables] slots in the configuration, then lbadm detach and start lbd anew".into()),
+                hint: Some(
+                    "set [tables] slots in the configuration, then lbadm detach and start lbd anew".into(),
+                ),
             }),
         }
     }

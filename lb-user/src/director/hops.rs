@@ -87,7 +87,9 @@ impl Director {
         let Some(hop) = self.hops.get_mut(&address) else { return };
         if hop.state.as_ref() != Some(&next) {
             match &next {
-                NextHop::Local => tracing::info!(destination = %address, "the destination is the director itself"),
+                NextHop::Local => {
+                    tracing::info!(destination = %address, "the destination is the director itself")
+                }
                 NextHop::Resolved { mac, .. } => {
                     tracing::info!(destination = %address, mac = %mac_text(*mac), "next hop resolved");
                 }

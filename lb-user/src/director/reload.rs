@@ -21,7 +21,9 @@ impl Director {
             refusals.extend(check::service(spec).err());
             for d in destinations {
                 let d = with_port(&spec.key, d.clone());
-                refusals.extend(check::destination(&spec.key, &d).and_then(|()| check::new_destination(&d)).err());
+                refusals.extend(
+                    check::destination(&spec.key, &d).and_then(|()| check::new_destination(&d)).err(),
+                );
                 if d.address.ip().is_loopback() {
                     refusals.extend(check::local(&spec.key, &d).err());
                 }
@@ -35,7 +37,8 @@ impl Director {
     pub(super) fn reload<L: Live>(&mut self, live: &L, config: &Config, now: Duration) {
         self.reload_warnings.clear();
         let keys: BTreeSet<ServiceKey> = config.services.iter().map(|(spec, _)| spec.key).collect();
-        let gone = self.services.iter().filter(|(key, s)| s.owner == Owner::Configuration && !keys.contains(key));
+        let gone =
+            self.services.iter().filter(|(key, s)| s.owner == Owner::Configuration && !keys.contains(key));
         for key in gone.map(|(key, _)| *key).collect::<Vec<_>>() {
             self.take_out(live, &key, now);
         }
@@ -113,7 +116,9 @@ impl Director {
                 }
             }
             Some(service) if service.owner == Owner::Operator => {
-                self.warn(format!("service {key} of the configuration is left out: an operator added one, which stays"));
+                self.warn(format!(
+                    "service {key} of the configuration is left out: an operator added one, which stays"
+                ));
                 return;
             }
             Some(service) if service.spec != *spec => {

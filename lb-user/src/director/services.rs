@@ -23,7 +23,9 @@ impl Director {
                     "service {}: the maps hold {} services and are full",
                     spec.key, self.capacity.services
                 ),
-                hint: Some("set [tables] services in the configuration, then lbadm detach and start lbd anew".into()),
+                hint: Some(
+                    "set [tables] services in the configuration, then lbadm detach and start lbd anew".into(),
+                ),
             });
         };
         let key = spec.key;

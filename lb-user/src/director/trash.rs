@@ -44,7 +44,9 @@ impl Director {
             self.reclaim(live);
         }
         self.destination_ids.take().ok_or_else(|| Refusal {
-            hint: Some("set [tables] destinations in the configuration, then lbadm detach and start lbd anew".into()),
+            hint: Some(
+                "set [tables] destinations in the configuration, then lbadm detach and start lbd anew".into(),
+            ),
             ..refuse(
                 ErrorKind::NoSpace,
                 format!(
@@ -60,7 +62,8 @@ impl Director {
         // A packet under way may still open a connection to one that was removed just now.
         live.synchronize();
         // What was removed by the change that is being made still has slots.
-        let idle = self.trash.values().filter(|id| !self.touched.destinations.contains(id) && is_idle(live, **id));
+        let idle =
+            self.trash.values().filter(|id| !self.touched.destinations.contains(id) && is_idle(live, **id));
         let oldest = idle.min_by_key(|id| self.destinations.get(id).and_then(|d| d.removed_at)).copied();
         if let Some(id) = oldest {
             self.free(id);

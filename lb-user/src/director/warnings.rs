@@ -49,9 +49,8 @@ impl Director {
         for d in self.destinations.values().filter(|d| d.removed_at.is_none()) {
             let (service, address) = (&d.service, d.spec.address);
             match self.route(d) {
-                Route::None(why) => warnings.push(format!(
-                    "destination {address} of {service} gets no new connections: {why}"
-                )),
+                Route::None(why) => warnings
+                    .push(format!("destination {address} of {service} gets no new connections: {why}")),
                 Route::Hop { link, .. } if !link.attached && d.spec.method == ForwardingMethod::Masq => {
                     warnings.push(format!(
                         "packets to destination {address} of {service} leave by {}, where the director is not attached: replies of NAT are not rewritten there (start lbd with --interface {0} too)",

@@ -1,4 +1,3 @@
-// LEAD: STOP - the bodies of netlink/ are being written by another helper on branch `netlink`. Do not write them here; finish bpf/ (sweep, listing, events, tests). Remove this line at the merge.
 //! Changes.
 
 use std::net::IpAddr;

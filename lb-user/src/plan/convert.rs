@@ -136,7 +136,10 @@ mod tests {
     #[test]
     fn masks_are_in_network_order() {
         assert_eq!(mask_bytes(Netmask::V4(0xffff_ff00))[..5], [255, 255, 255, 0, 0]);
-        assert_eq!(mask_bytes(Netmask::V6(64)), [255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(
+            mask_bytes(Netmask::V6(64)),
+            [255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0]
+        );
         assert_eq!(mask_bytes(Netmask::V6(128)), [255; 16]);
     }
 

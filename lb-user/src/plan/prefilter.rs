@@ -70,7 +70,8 @@ pub fn mark_addresses(rule: &MarkRule) -> Option<Vec<IpAddr>> {
         IpAddr::V4(a) => (32, u128::from(a.to_bits())),
         IpAddr::V6(a) => (128, a.to_bits()),
     };
-    let count = 1_u32.checked_shl(width - u32::from(rule.prefix).min(width)).filter(|&n| n <= MOST_ADDRESSES)?;
+    let count =
+        1_u32.checked_shl(width - u32::from(rule.prefix).min(width)).filter(|&n| n <= MOST_ADDRESSES)?;
     let base = base & !u128::from(count - 1);
     Some(
         (0..count)
@@ -122,7 +123,10 @@ mod tests {
         let all = mark_addresses(&rule("192.0.2.5", 31)).unwrap();
         assert_eq!(all, ["192.0.2.4".parse::<IpAddr>().unwrap(), "192.0.2.5".parse().unwrap()]);
         assert_eq!(mark_addresses(&rule("2001:db8::ff", 120)).unwrap().len(), 256);
-        assert_eq!(mark_addresses(&rule("2001:db8::1", 128)).unwrap(), ["2001:db8::1".parse::<IpAddr>().unwrap()]);
+        assert_eq!(
+            mark_addresses(&rule("2001:db8::1", 128)).unwrap(),
+            ["2001:db8::1".parse::<IpAddr>().unwrap()]
+        );
         for (a, p) in [("192.0.2.0", 23), ("0.0.0.0", 0), ("2001:db8::", 64), ("::", 0)] {
             assert_eq!(mark_addresses(&rule(a, p)), None, "{a}/{p}");
         }

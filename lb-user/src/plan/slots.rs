@@ -172,8 +172,7 @@ mod tests {
     #[test]
     fn wrr_starts_the_walk_anew_with_its_weight_cut() {
         let wrr = |weight, step, max| {
-            let s =
-                resume(Scheduler::Wrr, Schedule::new(1, 2, weight), &[0], &[0], Weights { step, max }, 2);
+            let s = resume(Scheduler::Wrr, Schedule::new(1, 2, weight), &[0], &[0], Weights { step, max }, 2);
             assert_eq!(s.position(), Schedule::HEAD);
             s.weight()
         };

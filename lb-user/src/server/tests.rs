@@ -31,9 +31,11 @@ fn own_uid() -> u32 {
 }
 
 fn block<F: Future>(f: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-        tokio::time::timeout(Duration::from_secs(10), f).await.expect("it hangs")
-    })
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(async { tokio::time::timeout(Duration::from_secs(10), f).await.expect("it hangs") })
 }
 
 struct Lines(BufReader<UnixStream>);
@@ -92,7 +94,9 @@ fn what_is_no_request_is_refused_and_the_next_one_served() {
         let mut client = Lines::open(&running).await;
         for line in ["nonsense\n", "{\"request\":\"dance\"}\n", "\n"] {
             client.send(line).await;
-            let Some(Response::Refused(Refusal { kind, message, .. })) = client.next().await else { panic!() };
+            let Some(Response::Refused(Refusal { kind, message, .. })) = client.next().await else {
+                panic!()
+            };
             assert_eq!(kind, ErrorKind::Invalid);
             assert!(message.starts_with("cannot understand the request: "), "{message}");
         }

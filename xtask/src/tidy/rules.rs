@@ -39,7 +39,7 @@ pub(crate) const MODULES: [Module; 19] = [
     module("vrrp", Layer::Pure, &["model"]),
     module("health", Layer::Pure, &["model"]),
     module("plan", Layer::Pure, &["model"]),
-    module("director", Layer::Pure, &["model", "plan", "vrrp", "health", "api"]),
+    module("director", Layer::Pure, &["model", "plan", "vrrp", "health", "api", "config"]),
     module("cli", Layer::Pure, &["api", "model", "instance"]),
     module("bpf", Layer::Adapter, WORDS),
     module("netlink", Layer::Adapter, WORDS),

@@ -45,7 +45,10 @@ impl Maps {
                 for service in self.layout.services.values().filter(|s| s.slots != 0) {
                     let (start, end) = (service.first_slot, service.first_slot + service.slots);
                     let written = *first + ids.len() as u32;
-                    assert!(written <= start || end <= *first, "slots are written while a service names them");
+                    assert!(
+                        written <= start || end <= *first,
+                        "slots are written while a service names them"
+                    );
                 }
             }
             _ => {}
@@ -60,7 +63,8 @@ impl Maps {
             let ids = self.layout.slots(service);
             assert_eq!(ids.len(), service.slots as usize, "{key}: slots that nobody wrote");
             for id in ids {
-                let d = self.layout.destinations.get(id).expect("a slot names a destination that is not in use");
+                let d =
+                    self.layout.destinations.get(id).expect("a slot names a destination that is not in use");
                 assert_ne!(d.flags & destination_flags::IN_USE, 0);
             }
             if let ServiceKey::Address { address: SocketAddr::V4(a), .. } = key {
@@ -214,8 +218,20 @@ impl World {
     pub(super) fn start_with(&mut self, memory: Memory) {
         self.director = Director::new();
         let links = vec![
-            Link { ifindex: 2, name: "eth0".into(), mac: Some([2, 0, 0, 0, 0, 1]), mtu: 1500, attached: true },
-            Link { ifindex: 3, name: "eth1".into(), mac: Some([2, 0, 0, 0, 0, 2]), mtu: 1500, attached: false },
+            Link {
+                ifindex: 2,
+                name: "eth0".into(),
+                mac: Some([2, 0, 0, 0, 0, 1]),
+                mtu: 1500,
+                attached: true,
+            },
+            Link {
+                ifindex: 3,
+                name: "eth1".into(),
+                mac: Some([2, 0, 0, 0, 0, 2]),
+                mtu: 1500,
+                attached: false,
+            },
         ];
         let observed = self.observe();
         self.event(Event::Links(links));
@@ -322,7 +338,8 @@ impl World {
     /// The map's element of a destination, and its id.
     pub(super) fn element(&self, address: &str) -> (u32, Destination) {
         let address: SocketAddr = address.parse().unwrap();
-        let mut found = self.maps.layout.destinations.iter().filter(|(_, d)| destination_address(d) == address);
+        let mut found =
+            self.maps.layout.destinations.iter().filter(|(_, d)| destination_address(d) == address);
         let (id, d) = found.next().expect("no such destination in the maps");
         assert!(found.next().is_none(), "twice in the maps");
         (*id, *d)
