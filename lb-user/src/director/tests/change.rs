@@ -36,7 +36,10 @@ fn services_and_destinations_that_are_not_there_or_there_already() {
     let other = destination("198.51.100.12:80", 1);
     for (request, expected) in [
         (add_service(service(tcp(VIP), Scheduler::Wlc)), ErrorKind::ServiceExists),
-        (Request::EditService { service: service(tcp("192.0.2.2:80"), Scheduler::Rr) }, ErrorKind::NoSuchService),
+        (
+            Request::EditService { service: service(tcp("192.0.2.2:80"), Scheduler::Rr) },
+            ErrorKind::NoSuchService,
+        ),
         (Request::DeleteService { key: tcp("192.0.2.2:80") }, ErrorKind::NoSuchService),
         (Request::Zero { key: Some(tcp("192.0.2.2:80")) }, ErrorKind::NoSuchService),
         (Request::Services { key: Some(tcp("192.0.2.2:80")) }, ErrorKind::NoSuchService),
@@ -126,7 +129,7 @@ fn an_edit_replaces_everything_and_moves_no_slot() {
     let mut d = destination("198.51.100.11:80", 7);
     (d.upper, d.lower) = (10, 5);
     w.does(Request::EditDestination { key: tcp(VIP), destination: d });
-    let kinds: Vec<_> = w.ops.iter().map(|op| std::mem::discriminant(op)).collect();
+    let kinds: Vec<_> = w.ops.iter().map(std::mem::discriminant).collect();
     let put_slots = std::mem::discriminant(&MapOp::PutSlots { first: 0, ids: Vec::new() });
     let put = MapOp::PutDestination { id: 0, value: Box::default(), fresh: true };
     assert!(!kinds.contains(&put_slots) && !kinds.contains(&std::mem::discriminant(&put)));
@@ -217,8 +220,7 @@ fn listings_come_in_pages() {
     assert!(services.len() < 600);
     let (mut seen, mut after) = (0, None);
     loop {
-        let event =
-            crate::director::Event::Services { id: crate::director::RequestId(0), only: None, after };
+        let event = crate::director::Event::Services { id: crate::director::RequestId(0), only: None, after };
         let effects = w.director.handle(&w.maps, event, w.now);
         let [crate::director::Effect::Page(_, page)] = effects.as_slice() else { panic!("{effects:?}") };
         seen += page.services.len();

@@ -7,9 +7,7 @@ use super::world::*;
 use crate::api::{ErrorKind, Request, Response};
 use crate::config::Config;
 use crate::director::{Director, Event};
-use crate::model::{
-    DestinationSpec, MarkRule, Owner, Persistence, Scheduler, ServiceSpec, Timeouts,
-};
+use crate::model::{DestinationSpec, MarkRule, Owner, Persistence, Scheduler, ServiceSpec, Timeouts};
 
 fn config(services: &[(&str, &[&str])]) -> Config {
     let service = |(vip, rs): &(&str, &[&str])| -> (ServiceSpec, Vec<DestinationSpec>) {
@@ -101,23 +99,27 @@ fn mark_rules_concern_packets_or_turn_the_prefilter_off() {
 fn a_reload_changes_only_what_the_configuration_owns() {
     let mut w = World::new();
     w.does(add_service(service(tcp("192.0.2.9:80"), Scheduler::Wlc)));
-    load(&mut w, &config(&[("192.0.2.1:80", &["198.51.100.11:80"]), ("192.0.2.2:80", &["198.51.100.12:80"])]));
+    load(
+        &mut w,
+        &config(&[("192.0.2.1:80", &["198.51.100.11:80"]), ("192.0.2.2:80", &["198.51.100.12:80"])]),
+    );
     w.does(add(tcp("192.0.2.1:80"), destination("198.51.100.21:80", 1)));
     w.is_settled();
     let before = owners(&mut w);
     w.ops.clear();
-    load(&mut w, &config(&[("192.0.2.1:80", &["198.51.100.11:80"]), ("192.0.2.2:80", &["198.51.100.12:80"])]));
+    load(
+        &mut w,
+        &config(&[("192.0.2.1:80", &["198.51.100.11:80"]), ("192.0.2.2:80", &["198.51.100.12:80"])]),
+    );
     assert!(w.ops.is_empty(), "the same file changes nothing: {:?}", w.ops);
     assert_eq!(owners(&mut w), before);
-    load(&mut w, &config(&[("192.0.2.1:80", &["198.51.100.13:80"]), ("192.0.2.9:80", &["198.51.100.14:80"])]));
+    load(
+        &mut w,
+        &config(&[("192.0.2.1:80", &["198.51.100.13:80"]), ("192.0.2.9:80", &["198.51.100.14:80"])]),
+    );
     assert_eq!(
         owners(&mut w),
-        [
-            "c 192.0.2.1:80/tcp",
-            "c -> 198.51.100.13:80",
-            "o -> 198.51.100.21:80",
-            "o 192.0.2.9:80/tcp",
-        ]
+        ["c 192.0.2.1:80/tcp", "c -> 198.51.100.13:80", "o -> 198.51.100.21:80", "o 192.0.2.9:80/tcp",]
     );
     assert!(w.director.warnings()[0].contains("192.0.2.9:80/tcp of the configuration is left out"));
     // The file gives up a service that an operator uses.
@@ -132,7 +134,10 @@ fn a_reload_edits_and_an_operators_edit_is_undone() {
     let file = config(&[("192.0.2.1:80", &["198.51.100.11:80"])]);
     load(&mut w, &file);
     let (id, _) = w.element("198.51.100.11:80");
-    w.does(Request::EditDestination { key: tcp("192.0.2.1:80"), destination: destination("198.51.100.11:80", 0) });
+    w.does(Request::EditDestination {
+        key: tcp("192.0.2.1:80"),
+        destination: destination("198.51.100.11:80", 0),
+    });
     w.does(Request::EditService { service: service(tcp("192.0.2.1:80"), Scheduler::Wlc) });
     load(&mut w, &file);
     let view = w.list();

@@ -34,7 +34,10 @@ fn a_removed_destination_waits_and_comes_back_with_everything() {
     w.does(delete(key, RS));
     let (same, d) = w.element(RS);
     assert_eq!(same, id);
-    assert_eq!(d.flags & (destination_flags::AVAILABLE | destination_flags::IN_USE), destination_flags::IN_USE);
+    assert_eq!(
+        d.flags & (destination_flags::AVAILABLE | destination_flags::IN_USE),
+        destination_flags::IN_USE
+    );
     assert_eq!(d.removed_at, w.now.as_secs());
     assert!(w.list()[0].destinations.is_empty());
     assert_eq!(w.list()[0].stats.connections, 10, "a service keeps the history of what left it");
@@ -122,7 +125,11 @@ fn zero_forgets_without_clearing() {
     assert_eq!((view[0].stats.connections, view[0].destinations[0].stats.connections), (2, 2));
     w.is_settled();
     let view = w.list();
-    assert_eq!((view[0].stats.connections, view[0].destinations[0].stats.connections), (2, 2), "after a restart");
+    assert_eq!(
+        (view[0].stats.connections, view[0].destinations[0].stats.connections),
+        (2, 2),
+        "after a restart"
+    );
     w.does(Request::Zero { key: None });
     assert_eq!(w.list()[0].stats.connections, 0);
 }

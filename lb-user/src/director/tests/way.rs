@@ -79,7 +79,9 @@ fn a_changed_mac_is_one_store() {
     w.event(Event::NextHop { address: ip("198.51.100.11"), next_hop: hop(0x99, 2) });
     let (id, _) = w.element(RS);
     assert_eq!(w.ops, [MapOp::SetHop { id, hop: Hop::new([2, 0, 0, 0, 0, 0x99], 2) }]);
-    let Neighbour::Resolved { mac, interface, gateway } = &w.list()[0].destinations[0].neighbour else { panic!() };
+    let Neighbour::Resolved { mac, interface, gateway } = &w.list()[0].destinations[0].neighbour else {
+        panic!()
+    };
     assert_eq!((mac.as_str(), interface.as_str(), gateway), ("02:00:00:00:00:99", "eth0", &None));
 }
 

@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use lb_common::abi::{
-    Counters, Counts, Destination, FwmarkKey, Interface, MarkRule, NONE, Schedule, Settings, destination_flags,
+    Counters, Counts, Destination, FwmarkKey, Interface, MarkRule, NONE, Schedule, Settings,
+    destination_flags,
 };
 use lb_common::hash::prefilter_bit;
 use lb_common::reason::Reason;
