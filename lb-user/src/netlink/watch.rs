@@ -70,6 +70,8 @@ pub(super) struct Watcher {
     requests: Requests,
     events: mpsc::Sender<NetEvent>,
     addresses: watch::Receiver<BTreeSet<IpAddr>>,
+    /// Told when what was there at the start is known.
+    learned: watch::Sender<bool>,
     watched: BTreeMap<IpAddr, Watched>,
     /// MACs as reported.
     macs: HashMap<Target, [u8; 6]>,
@@ -84,11 +86,13 @@ impl Watcher {
         requests: Requests,
         events: mpsc::Sender<NetEvent>,
         addresses: watch::Receiver<BTreeSet<IpAddr>>,
+        learned: watch::Sender<bool>,
     ) -> Self {
         Self {
             requests,
             events,
             addresses,
+            learned,
             watched: BTreeMap::new(),
             macs: HashMap::new(),
             links: HashMap::new(),
@@ -103,6 +107,7 @@ impl Watcher {
         mut messages: impl Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Unpin,
     ) {
         self.learn().await;
+        self.learned.send_replace(true);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -170,7 +175,7 @@ impl Watcher {
                 None => true,
             },
             M::DelLink(message) => {
-                let ifindex = message.header.index;
+                let Some(Link { ifindex, .. }) = Link::from_message(&message) else { return true };
                 if self.links.remove(&ifindex).is_none() {
                     return true;
                 }
