@@ -84,10 +84,14 @@ pub(super) fn with_site(test: impl AsyncFnOnce(Site) + Send + 'static) {
     let director = thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         let server = Server::start();
+        // Without a link-local address that has passed its duplicate detection, which takes a second or two, the
+        // kernel sends no solicitation of ours: none is to be done here.
         shell(&format!(
             "ip link set lo up
             ip link add eth0 address 02:00:00:00:00:01 type veth peer name eth1 address 02:00:00:00:00:11
             ip link set eth1 netns {}
+            echo 0 > /proc/sys/net/ipv6/conf/all/accept_dad
+            echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad
             ip address add 192.0.2.1/24 dev eth0
             ip address add 2001:db8::1/64 dev eth0 nodad
             ip link set eth0 up",
