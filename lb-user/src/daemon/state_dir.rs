@@ -54,24 +54,12 @@ impl StateDir {
     }
 
     fn memory_path(&self) -> PathBuf {
-        self.path.join("state.json")
+        memory_path(&self.path)
     }
 
     /// What an earlier lbd left to remember; nothing where it cannot be read.
     pub(super) fn memory(&self) -> Memory {
-        let path = self.memory_path();
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Memory::default(),
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "cannot read what an earlier lbd remembered");
-                return Memory::default();
-            }
-        };
-        serde_json::from_slice(&text).unwrap_or_else(|error| {
-            tracing::warn!(path = %path.display(), %error, "cannot understand what an earlier lbd remembered");
-            Memory::default()
-        })
+        read_memory(&self.path)
     }
 
     /// Remembers, in one step: a reader finds the old or the new.
@@ -91,6 +79,27 @@ impl StateDir {
         };
         write().map_err(failed("write", &path))
     }
+}
+
+fn memory_path(directory: &Path) -> PathBuf {
+    directory.join("state.json")
+}
+
+/// What the lbd of a state directory left to remember; nothing where it cannot be read.
+pub(super) fn read_memory(directory: &Path) -> Memory {
+    let path = memory_path(directory);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Memory::default(),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "cannot read what an earlier lbd remembered");
+            return Memory::default();
+        }
+    };
+    serde_json::from_slice(&text).unwrap_or_else(|error| {
+        tracing::warn!(path = %path.display(), %error, "cannot understand what an earlier lbd remembered");
+        Memory::default()
+    })
 }
 
 #[cfg(test)]
