@@ -115,7 +115,8 @@ impl Director {
                 spec,
                 owner: owner(value.flags & destination_flags::CONFIGURATION != 0),
                 service,
-                service_id: home.map_or(value.service, |s| s.id),
+                // Trash keeps the service it had: that tells later whether it was deleted meanwhile.
+                service_id: home.filter(|_| available).map_or(value.service, |s| s.id),
                 order: value.order,
                 removed_at,
                 orphan: home.is_none_or(|s| s.id != value.service),

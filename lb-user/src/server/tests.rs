@@ -49,7 +49,8 @@ impl Lines {
     }
     async fn next(&mut self) -> Option<Response> {
         let mut line = String::new();
-        self.0.read_line(&mut line).await.unwrap();
+        // A client that was not accepted yet gets a reset instead of the end.
+        self.0.read_line(&mut line).await.unwrap_or(0);
         (!line.is_empty()).then(|| serde_json::from_str(&line).unwrap())
     }
 }

@@ -11,7 +11,7 @@ use super::world::World;
 use crate::api::{Request, Response};
 use crate::cli::ipvsadm::{Names, Personality, Session};
 use crate::cli::{Control, ControlError};
-use crate::model::{Protocol, ServiceKey};
+use crate::model::{Fwmark, Protocol, ServiceKey};
 
 const RECORDINGS: &str = include_str!("../../../../tests/recordings/scheduling.json");
 
@@ -95,6 +95,7 @@ fn run(case: &Value) {
     let name = case["name"].as_str().unwrap();
     let mut world = World::new();
     let mut held: BTreeMap<u64, u32> = BTreeMap::new();
+    let mut datagrams: BTreeMap<(SocketAddr, SocketAddr), (u32, SocketAddr)> = BTreeMap::new();
     for (n, step) in case["steps"].as_array().unwrap().iter().enumerate() {
         let context = format!("{name}, step {n}: {step}");
         if let Some(line) = step["ipvsadm"].as_str() {
@@ -116,7 +117,14 @@ fn run(case: &Value) {
             SocketAddr::new(flow[i].as_str().unwrap().parse().unwrap(), port)
         };
         let key = ServiceKey::Address { protocol, address: end(2) };
-        let got = world.schedule(&key, end(0));
+        // The recordings give packets to these addresses mark 2.
+        let marked = matches!(end(2).ip(), IpAddr::V4(a) if (2..=16).contains(&a.octets()[3]));
+        let key = if marked { ServiceKey::Fwmark(Fwmark { mark: 2, ipv6: false }) } else { key };
+        let known = datagrams.get(&(end(0), end(2))).copied();
+        let got = known.or_else(|| world.schedule_to(&key, end(0), end(2).ip()));
+        if known.is_none() && protocol == Protocol::Udp {
+            datagrams.extend(got.map(|got| ((end(0), end(2)), got)));
+        }
         let server = match got {
             Some((_, SocketAddr::V4(a))) => format!("rs{}", a.ip().octets()[3] - 10),
             _ => "ECONNREFUSED".to_owned(),

@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use lb_common::abi::{
-    Counters, Counts, Destination, FwmarkKey, Interface, MarkRule, Schedule, Settings, destination_flags,
+    Counters, Counts, Destination, FwmarkKey, Interface, MarkRule, NONE, Schedule, Settings,
+    destination_flags,
 };
 use lb_common::hash::prefilter_bit;
 use lb_common::reason::Reason;
@@ -254,6 +255,7 @@ impl World {
     }
 
     pub(super) fn event(&mut self, event: Event) {
+        let mut later = Vec::new();
         for effect in self.director.handle(&self.maps, event, self.now) {
             match effect {
                 Effect::Apply(ops) => {
@@ -270,12 +272,14 @@ impl World {
                 }
                 Effect::Watch(address) => {
                     let next_hop = self.hops.get(&address).cloned().unwrap_or_else(|| by_last_byte(address));
-                    self.event(Event::NextHop { address, next_hop });
-                    self.event(Event::Waited(address));
+                    later.extend([Event::NextHop { address, next_hop }, Event::Waited(address)]);
                 }
                 Effect::Unwatch(address) => self.unwatched.push(address),
                 Effect::Persist => {}
             }
+        }
+        for event in later {
+            self.event(event);
         }
     }
 
@@ -307,13 +311,27 @@ impl World {
 
     /// The destination that a new connection gets, and its id.
     pub(super) fn schedule(&self, key: &ServiceKey, client: SocketAddr) -> Option<(u32, SocketAddr)> {
-        let service = self.maps.layout.services.get(key)?;
         let address = match key {
-            ServiceKey::Address { address, .. } => folded(address.ip()),
-            ServiceKey::Fwmark(_) => 0,
+            ServiceKey::Address { address, .. } => address.ip(),
+            ServiceKey::Fwmark(_) => client.ip(),
         };
-        let subject = Subject { client: folded(client.ip()), client_port: client.port(), address };
-        let id = sched::select(&self.maps, service, &subject)?;
+        self.schedule_to(key, client, address)
+    }
+
+    /// As [`Self::schedule`], of a packet to `address`.
+    pub(super) fn schedule_to(
+        &self,
+        key: &ServiceKey,
+        client: SocketAddr,
+        address: IpAddr,
+    ) -> Option<(u32, SocketAddr)> {
+        let service = self.maps.layout.services.get(key)?;
+        let (client, client_port) = (folded(client.ip()), client.port());
+        let subject = Subject { client, client_port, address: folded(address) };
+        let id = sched::select(&self.maps, service, &subject);
+        if id == NONE {
+            return None;
+        }
         self.maps.account_connection(id);
         Some((id, destination_address(self.maps.layout.destinations.get(&id)?)))
     }
