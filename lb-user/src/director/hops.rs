@@ -110,7 +110,9 @@ impl Director {
     pub(super) fn waited<L: Live>(&mut self, live: &L, address: IpAddr, now: Duration) {
         if let Some(hop) = self.hops.get_mut(&address) {
             hop.waited = true;
+            self.touched.destinations.extend(&hop.users);
         }
+        self.commit(live, now);
         self.unpark(live, address, now);
     }
 
@@ -190,8 +192,11 @@ impl Director {
         if address.is_loopback() {
             return local();
         }
-        match self.hops.get(&address).and_then(|hop| hop.state.as_ref()) {
+        let hop = self.hops.get(&address);
+        match hop.and_then(|hop| hop.state.as_ref()) {
             None => Route::Unknown,
+            // The kernel may have forgotten a neighbour that the data path goes on using.
+            Some(NextHop::Unresolved { .. }) if hop.is_some_and(|hop| !hop.waited) => Route::Unknown,
             Some(NextHop::Local) => local(),
             Some(NextHop::Unresolved { why }) => Route::None(why.clone()),
             Some(NextHop::Resolved { mac, ifindex, gateway }) => {
