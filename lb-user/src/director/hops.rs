@@ -171,9 +171,19 @@ impl Director {
     }
 
     /// The way of a destination in a listing.
-    pub(super) fn neighbour(&self, d: &Destination) -> Neighbour {
+    pub(super) fn neighbour(&self, id: u32, d: &Destination) -> Neighbour {
         match self.route(d) {
-            Route::Unknown => Neighbour::Unresolved { why: "not looked up yet".to_owned() },
+            // Just adopted: what the data path goes by.
+            Route::Unknown => match self.way(id, d) {
+                Way { local: true, .. } => Neighbour::Local,
+                Way { hop, .. } if hop.is_resolved() => {
+                    let leaving = |link: &&Link| interface_index(link.ifindex) == hop.interface();
+                    let name = self.links.values().find(leaving).map(|link| link.name.clone());
+                    let interface = name.unwrap_or_else(|| format!("interface {}", hop.interface()));
+                    Neighbour::Resolved { mac: mac_text(hop.mac()), interface, gateway: None }
+                }
+                Way { .. } => Neighbour::Unresolved { why: "not looked up yet".to_owned() },
+            },
             Route::Local => Neighbour::Local,
             Route::Hop { mac, link, gateway } => {
                 Neighbour::Resolved { mac: mac_text(mac), interface: link.name.clone(), gateway }

@@ -141,7 +141,7 @@ fn changed_routes_move_the_generation_on() {
 
 #[test]
 fn a_restarted_director_goes_on_with_the_hops_it_finds() {
-    let mut w = one();
+    let w = one();
     let before = w.element(RS).1.hop;
     let observed = Box::new(w.observe());
     let mut anew = Director::new();
