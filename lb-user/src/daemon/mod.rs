@@ -20,7 +20,7 @@ mod status;
 pub use self::args::Args;
 pub use self::error::Error;
 pub use self::logging::init as init_logging;
-pub use self::offline::ClientOrMaps;
+pub use self::offline::Console;
 
 /// Runs lbd until it is told to stop.
 ///

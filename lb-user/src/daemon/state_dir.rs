@@ -9,6 +9,9 @@ use super::Error;
 use crate::director::Memory;
 use crate::instance::Instance;
 
+/// File of what outlives lbd.
+const MEMORY: &str = "state.json";
+
 /// The directory of an instance, locked: as long as this lives no other lbd of the instance starts.
 #[derive(Debug)]
 pub(super) struct StateDir {
@@ -53,10 +56,6 @@ impl StateDir {
         }
     }
 
-    fn memory_path(&self) -> PathBuf {
-        memory_path(&self.path)
-    }
-
     /// What an earlier lbd left to remember; nothing where it cannot be read.
     pub(super) fn memory(&self) -> Memory {
         read_memory(&self.path)
@@ -67,7 +66,7 @@ impl StateDir {
     /// # Errors
     /// [`Error::StateDir`].
     pub(super) fn remember(&self, memory: &Memory) -> Result<(), Error> {
-        let path = self.memory_path();
+        let path = self.path.join(MEMORY);
         let new = self.path.join("state.json.new");
         let text = serde_json::to_vec(memory)
             .map_err(|error| failed("write", &new)(std::io::Error::other(error)))?;
@@ -81,13 +80,9 @@ impl StateDir {
     }
 }
 
-fn memory_path(directory: &Path) -> PathBuf {
-    directory.join("state.json")
-}
-
-/// What the lbd of a state directory left to remember; nothing where it cannot be read.
+/// What an lbd left to remember in the directory of its instance; nothing where it cannot be read.
 pub(super) fn read_memory(directory: &Path) -> Memory {
-    let path = memory_path(directory);
+    let path = directory.join(MEMORY);
     let text = match fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Memory::default(),
@@ -126,7 +121,7 @@ mod tests {
         assert_eq!(state.memory(), Memory::default());
         state.remember(&Memory::default()).unwrap();
         assert_eq!(state.memory(), Memory::default());
-        fs::write(state.memory_path(), "{\"maps\": tru").unwrap();
+        fs::write(state.path.join(MEMORY), "{\"maps\": tru").unwrap();
         assert_eq!(state.memory(), Memory::default());
     }
 }
