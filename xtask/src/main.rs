@@ -1,5 +1,6 @@
 //! Set-up, build, tests, demo and measurements of the project: `cargo xtask COMMAND`.
 
+mod bench;
 mod compile;
 mod ebpf_build;
 mod elf;
@@ -34,6 +35,8 @@ enum Task {
     Build,
     /// Checks the rules of the architecture: layers, crates, unsafe, file lengths
     Tidy,
+    /// Measures nanoseconds a packet by BPF_PROG_TEST_RUN and compares them with the goals
+    Bench(bench::Options),
     /// Runs the whole gate: checks, tests, namespaces, recordings, the oldest kernel
     Test(test::Options),
     /// Runs the tests that load the eBPF object on the oldest supported kernel, under qemu
@@ -55,6 +58,7 @@ fn run_task(task: Task) -> Result<ExitCode> {
     interrupt::install()?;
     let repo = Repo::find();
     match task {
+        Task::Bench(options) => bench::run(&repo, &options),
         Task::Build => compile::build(&repo).map(|()| ExitCode::SUCCESS),
         Task::Tidy => tidy::check(&repo).map(|()| ExitCode::SUCCESS),
         Task::Test(options) => test::run(&repo, &options),
