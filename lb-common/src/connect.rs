@@ -112,6 +112,8 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
         opening.body.flags = connection_flags::REPLY;
         opening.body.address = F::wide(opening.packet.destination);
         opening.body.port = opening.packet.ports.destination;
+        // Until the route back is known, the way the packet came serves.
+        opening.body.link = opening.sender.0;
         retire::<F, T>(tables, settings, opening);
         let failed = insert(tables, settings, opening);
         if failed != 0 {
@@ -123,6 +125,7 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
             opening.packet.ports,
             opening.packet.protocol,
         );
+        opening.body.link = 0;
         opening.body.flags = connection_flags::MASQ;
         opening.body.peer = opening.slot;
         opening.body.peer_generation = opening.generation;

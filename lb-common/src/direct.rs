@@ -192,7 +192,12 @@ fn reply<F: Family, T: Store<F>>(
             }
             Route::Unresolved => {
                 tables.want_neighbour(packet.destination);
-                return Some(Verdict::Drop(Reason::ClientUnresolved));
+                if entry.flags() & connection_flags::HOP_KNOWN != 0 || link == 0 {
+                    return Some(Verdict::Drop(Reason::ClientUnresolved));
+                }
+                // Nothing is known yet: back where the client's first packet came from, so that no
+                // client waits for its own address to be resolved.
+                Hop(link)
             }
         }
     };

@@ -1,6 +1,6 @@
 //! One frame from beginning to end: decide, count, rewrite. The shells only do what comes out.
 
-use crate::abi::Hop;
+use crate::abi::{Hop, INTERFACES};
 use crate::connect::schedule;
 use crate::direct::{Verdict, direct, read};
 use crate::family::{Family, V4, V6};
@@ -67,11 +67,19 @@ pub fn open<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
     match read::<F, T, Fr>(tables, settings, frame, ifindex) {
         Ok(packet) => {
             opening.packet = packet;
+            opening.sender = sender(frame, ifindex);
             let verdict = schedule(tables, settings, &mut opening);
             execute(tables, frame, ifindex, &opening.packet, verdict)
         }
         Err(reason) => refuse(tables, reason),
     }
+}
+
+/// Who sent the frame: a hop back.
+#[inline(always)]
+fn sender<Fr: Frame>(frame: &Fr, ifindex: u32) -> Hop {
+    let mac = frame.get::<u64>(6).unwrap_or(0) & 0xffff_ffff_ffff;
+    Hop(mac | u64::from(ifindex & (INTERFACES - 1)) << 48)
 }
 
 /// Does what was decided.

@@ -118,6 +118,8 @@ pub struct Opening<F: Family> {
     pub destination: u32,
     /// Mark of the service.
     pub mark: u32,
+    /// Where the packet came from: its sender's MAC and the interface it came in by.
+    pub sender: Hop,
     /// Its template, 0 without.
     pub link: u64,
     /// The entry that is to go in.

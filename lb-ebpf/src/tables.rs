@@ -258,7 +258,7 @@ impl Store<V4> for KernelTables {
     #[inline(always)]
     fn service(&self, address: [u8; 4], port: [u8; 2], protocol: u8) -> Option<&Service> {
         // SAFETY: as for fwmark.
-        unsafe { maps::SERVICES4.get(&ServiceKey4 { address, port, protocol, _pad: 0 }) }
+        unsafe { maps::SERVICES4.get(ServiceKey4 { address, port, protocol, _pad: 0 }) }
     }
 
     #[inline(always)]
@@ -300,7 +300,7 @@ impl Store<V6> for KernelTables {
     fn service(&self, address: [u64; 2], port: [u8; 2], protocol: u8) -> Option<&Service> {
         let key = ServiceKey6 { address: V6::wide(address), port, protocol, _pad: 0 };
         // SAFETY: as for fwmark.
-        unsafe { maps::SERVICES6.get(&key) }
+        unsafe { maps::SERVICES6.get(key) }
     }
 
     #[inline(always)]

@@ -2,6 +2,7 @@
 
 mod bench;
 mod compile;
+mod demo;
 mod ebpf_build;
 mod elf;
 mod interrupt;
@@ -33,6 +34,10 @@ enum Task {
     Setup,
     /// Builds target/release/lbd, with its data path, and target/release/lbadm
     Build,
+    /// Builds a small site in network namespaces and shows what a director does in it
+    Demo(demo::DemoArgs),
+    /// Runs recordings of the real ipvsadm and IPVS against our director
+    Replay(replay::ReplayArgs),
     /// Checks the rules of the architecture: layers, crates, unsafe, file lengths
     Tidy,
     /// Measures nanoseconds a packet by BPF_PROG_TEST_RUN and compares them with the goals
@@ -56,10 +61,22 @@ fn main() -> ExitCode {
 
 fn run_task(task: Task) -> Result<ExitCode> {
     interrupt::install()?;
+    netns_tests::interrupt::observe(interrupt::requested);
     let repo = Repo::find();
     match task {
         Task::Bench(options) => bench::run(&repo, &options),
         Task::Build => compile::build(&repo).map(|()| ExitCode::SUCCESS),
+        Task::Demo(args) => {
+            if !args.clean {
+                programs(&repo)?;
+            }
+            Ok(if demo::run(&args)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Task::Replay(args) => {
+            programs(&repo)?;
+            let counts = replay::run(&args)?;
+            Ok(if counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
         Task::Tidy => tidy::check(&repo).map(|()| ExitCode::SUCCESS),
         Task::Test(options) => test::run(&repo, &options),
         Task::Vm(options) => {
@@ -70,4 +87,13 @@ fn run_task(task: Task) -> Result<ExitCode> {
         }
         Task::Setup => setup::everything(&repo).map(|()| ExitCode::SUCCESS),
     }
+}
+
+/// What demo and recordings run: built here, unless `LB_BIN_DIR` names programs built elsewhere.
+fn programs(repo: &Repo) -> Result<()> {
+    setup::ensure(repo, Purpose::Demo)?;
+    if std::env::var_os("LB_BIN_DIR").is_none() {
+        compile::build(repo)?;
+    }
+    Ok(())
 }

@@ -73,7 +73,8 @@ pub struct Connection4 {
     pub port: [u8; 2],
     /// Reply entry: low half of [`super::Settings::route_generation`] when `link` was found.
     pub route_generation: u16,
-    /// Reply entry: next hop towards the client ([`super::Hop`]). Forward entry: template slot (low
+    /// Reply entry: next hop towards the client ([`super::Hop`]); without [`connection_flags::HOP_KNOWN`]
+    /// the sender of its first packet. Forward entry: template slot (low
     /// half) and its generation (bits 32 to 47).
     pub link: u64,
     /// Way 0 only, of the bucket as a whole: how many of its keys live in their partner bucket.

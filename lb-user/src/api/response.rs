@@ -116,9 +116,10 @@ pub struct Rates {
     pub out_bytes: u64,
 }
 
-/// How the next hop of a destination stands.
+/// How the next hop of a destination stands; in JSON its fields are the destination's own:
+/// `"neighbour": "resolved", "mac": ...`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "state")]
+#[serde(rename_all = "snake_case", tag = "neighbour")]
 pub enum Neighbour {
     /// The director itself.
     Local,
@@ -173,6 +174,7 @@ pub struct DestinationView {
     /// Rates.
     pub rates: Rates,
     /// Its next hop.
+    #[serde(flatten)]
     pub neighbour: Neighbour,
 }
 

@@ -25,6 +25,16 @@ pub trait Control {
         let message = format!("{error}; a listing without lbd is not available");
         Err(ControlError { message, ..error })
     }
+
+    /// Takes the data path of a director away whose lbd does not run: its links, then its maps with
+    /// every service and connection (decision 14). The names of the interfaces it was attached to.
+    ///
+    /// # Errors
+    /// Where lbd runs, where nothing is there, or where something cannot be removed; always for who pins
+    /// nothing.
+    fn detach(&mut self) -> Result<Vec<String>, ControlError> {
+        Err(ControlError { message: "nothing is pinned by whoever answers here".to_owned(), hint: None })
+    }
 }
 
 /// No answer, or none that can be understood.

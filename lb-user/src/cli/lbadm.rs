@@ -64,6 +64,8 @@ pub enum Subcommands {
         #[arg(long)]
         json: bool,
     },
+    /// Take the data path away: links and maps, with every service and connection; lbd must be stopped
+    Detach,
     /// List the rules that give packets a firewall mark
     Marks {
         /// As JSON
@@ -76,6 +78,7 @@ pub enum Subcommands {
 enum Failure {
     Refused(Refusal),
     Unreachable(ControlError),
+    Impossible(ControlError),
 }
 
 /// Does what `command` says and gives the exit code.
@@ -91,6 +94,7 @@ pub fn run(
     let (failing, done) = match command {
         Subcommands::List { json } => ("cannot list services", list(json, control, out)?),
         Subcommands::Status { json } => ("cannot tell the status", report(json, control, out)?),
+        Subcommands::Detach => ("cannot detach", detach(control, out)?),
         Subcommands::Marks { json } => ("cannot list marks", list_marks(json, control, out)?),
     };
     out.flush()?;
@@ -98,6 +102,7 @@ pub fn run(
         Ok(code) => return Ok(code),
         Err(Failure::Refused(r)) => (r.message, r.hint, REFUSED),
         Err(Failure::Unreachable(e)) => (e.message, e.hint, UNREACHABLE),
+        Err(Failure::Impossible(e)) => (e.message, e.hint, REFUSED),
     };
     writeln!(err, "error: {failing}: {message}")?;
     if let Some(hint) = hint {
@@ -166,6 +171,17 @@ fn report(json: bool, control: &mut dyn Control, out: &mut dyn Write) -> io::Res
         }
     }
     Ok(Ok(code))
+}
+
+fn detach(control: &mut dyn Control, out: &mut dyn Write) -> io::Result<Result<u8, Failure>> {
+    match control.detach() {
+        Ok(interfaces) => {
+            let from = if interfaces.is_empty() { "no interface".to_owned() } else { interfaces.join(", ") };
+            writeln!(out, "detached from {from}; services and connections are forgotten")?;
+            Ok(Ok(0))
+        }
+        Err(error) => Ok(Err(Failure::Impossible(error))),
+    }
 }
 
 fn list_marks(json: bool, control: &mut dyn Control, out: &mut dyn Write) -> io::Result<Result<u8, Failure>> {

@@ -181,7 +181,7 @@ fn namespaces(repo: &Repo) -> Result<Option<Counts>> {
         repo,
         "namespaces",
         minutes(15),
-        test_command(repo, &["--release", "--package", "netns-tests"]),
+        test_command(repo, &["--release", "--package", "netns-tests", "--", "--include-ignored"]),
     )
 }
 

@@ -39,7 +39,7 @@ pub(crate) const MODULES: [Module; 19] = [
     module("vrrp", Layer::Pure, &["model"]),
     module("health", Layer::Pure, &["model"]),
     module("plan", Layer::Pure, &["model"]),
-    module("director", Layer::Pure, &["model", "plan", "vrrp", "health", "api"]),
+    module("director", Layer::Pure, &["model", "plan", "vrrp", "health", "api", "config"]),
     module("cli", Layer::Pure, &["api", "model", "instance"]),
     module("bpf", Layer::Adapter, WORDS),
     module("netlink", Layer::Adapter, WORDS),
@@ -104,12 +104,13 @@ pub(crate) const SOCKETS: [&str; 6] =
 pub(crate) const CLOCKS: [[&str; 2]; 2] = [["Instant", "now"], ["SystemTime", "now"]];
 
 /// Where `unsafe` may stand: beginnings of paths.
-pub(crate) const UNSAFE_PLACES: [&str; 6] = [
+pub(crate) const UNSAFE_PLACES: [&str; 7] = [
     "lb-ebpf/src/",
     "lb-common/src/abi.rs",
     "lb-common/src/abi/",
     "lb-user/src/bpf/",
     "lb-user/src/wire/",
+    "lb-user/src/names/",
     "tests/netns/src/",
 ];
 

@@ -18,6 +18,21 @@ impl Control for Prepared {
     fn ask(&mut self, _: &Request, part: &mut dyn FnMut(Response)) -> Result<(), ControlError> {
         self.0.clone().map(|answer| answer.into_iter().for_each(part))
     }
+
+    fn detach(&mut self) -> Result<Vec<String>, ControlError> {
+        self.0.clone().map(|_| vec!["eth0".to_owned(), "eth1".to_owned()])
+    }
+}
+
+#[test]
+fn detach_names_the_interfaces_or_says_why_not() {
+    let done = printed(&["detach"], Ok(vec![]));
+    let text = "detached from eth0, eth1; services and connections are forgotten\n".to_owned();
+    assert_eq!(done, (0, text, String::new()));
+    let message = "lbd of instance default is running".to_owned();
+    let refused = printed(&["detach"], Err(ControlError { message, hint: Some("stop it first".to_owned()) }));
+    let text = "error: cannot detach: lbd of instance default is running\nhint: stop it first\n".to_owned();
+    assert_eq!(refused, (1, String::new(), text));
 }
 
 fn printed(words: &[&str], answer: Result<Vec<Response>, ControlError>) -> (u8, String, String) {

@@ -1,0 +1,303 @@
+//! The daemon's walk over the tables (decision 5): takes away what is over, and counts what is there.
+//!
+//! Expiry is decided on lookup, so that a walk that comes late, or never, costs memory alone.
+
+use std::time::Duration;
+
+use lb_common::abi::{NONE, Settings, WAYS, connection_flags};
+use lb_common::conn;
+use lb_common::connect::uncount;
+use lb_common::family::{Family, V4, V6};
+use lb_common::flow_table::{self, Entry as _, Found, Word};
+use lb_common::tables::{Count, FlowTable, Store, View};
+
+use super::Maps;
+use super::clock::monotonic;
+use super::maps::Memory;
+use super::recount::{Drift, Recount};
+use super::tables::{MappedTables, removed};
+
+/// How long a step takes at most.
+const STEP: Duration = Duration::from_millis(2);
+/// Buckets between two looks at the clock.
+const BUCKETS_AT_ONCE: u32 = 64;
+/// A reply entry without its forward entry is left alone so long: the pair is made in two steps.
+const ORPHAN_SECONDS: u32 = 2;
+/// Seconds by which a template with connections is extended (ip_vs_conn.c: ip_vs_conn_expire).
+const EXTENSION_SECONDS: u32 = 60;
+
+/// What is left of a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The pass goes on: call again soon, after others had their turn.
+    More,
+    /// The pass is over; the next call begins another.
+    Done,
+}
+
+/// What a pass found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PassStatistics {
+    /// Slots in use in the IPv4 connection table, reply entries of NAT included.
+    pub live4: u64,
+    /// The same of IPv6.
+    pub live6: u64,
+    /// Live templates of both families.
+    pub templates: u64,
+    /// Connections and templates that were removed because their time was over.
+    pub expired: u64,
+    /// Counts that were mended.
+    pub drift: Vec<Drift>,
+}
+
+/// One of the four tables, in the order of the walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Stage {
+    #[default]
+    Connections4,
+    Connections6,
+    Templates4,
+    Templates6,
+}
+
+impl Stage {
+    /// The table after this one.
+    pub(super) const fn next(self) -> Option<Self> {
+        match self {
+            Self::Connections4 => Some(Self::Connections6),
+            Self::Connections6 => Some(Self::Templates4),
+            Self::Templates4 => Some(Self::Templates6),
+            Self::Templates6 => None,
+        }
+    }
+
+    /// Its buckets.
+    pub(super) const fn buckets(self, memory: &Memory) -> u32 {
+        match self {
+            Self::Connections4 => memory.connections4.len(),
+            Self::Connections6 => memory.connections6.len(),
+            Self::Templates4 => memory.templates4.len(),
+            Self::Templates6 => memory.templates6.len(),
+        }
+    }
+}
+
+/// A walk that goes round and round.
+#[derive(Default)]
+pub struct Sweeper {
+    /// Where the walk is; `None` between two passes.
+    at: Option<(Stage, u32)>,
+    pass: PassStatistics,
+    last: PassStatistics,
+    recount: Recount,
+}
+
+impl Sweeper {
+    /// A walk from the beginning.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Goes on for at most 2 ms; `now` in ticks ([`super::Clock::now`]).
+    pub fn step(&mut self, maps: &Maps, now: u32) -> Step {
+        self.step_over(&maps.memory, now, |id| maps.packets(id))
+    }
+
+    /// As [`Self::step`], over the mapped part alone.
+    fn step_over(&mut self, memory: &Memory, now: u32, packets: impl Fn(u32) -> Option<u64>) -> Step {
+        let begun = monotonic();
+        let tables = MappedTables::new(memory, now);
+        let settings = tables.copied_settings();
+        let (mut stage, mut bucket) = match self.at {
+            Some(at) => at,
+            None => {
+                self.pass = PassStatistics::default();
+                self.recount.begin(memory);
+                (Stage::default(), 0)
+            }
+        };
+        loop {
+            let end = bucket.saturating_add(BUCKETS_AT_ONCE).min(stage.buckets(memory));
+            for index in bucket..end {
+                self.bucket(&tables, &settings, stage, index, now);
+            }
+            bucket = end;
+            if bucket >= stage.buckets(memory) {
+                let Some(next) = stage.next() else { break };
+                (stage, bucket) = (next, 0);
+            }
+            if monotonic().saturating_sub(begun) >= STEP {
+                self.at = Some((stage, bucket));
+                return Step::More;
+            }
+        }
+        self.at = None;
+        self.pass.drift = self.recount.end(&tables, memory, packets);
+        self.last = std::mem::take(&mut self.pass);
+        Step::Done
+    }
+
+    /// What the last whole pass found.
+    #[must_use]
+    pub const fn statistics(&self) -> &PassStatistics {
+        &self.last
+    }
+
+    fn bucket(&mut self, tables: &MappedTables<'_>, settings: &Settings, stage: Stage, index: u32, now: u32) {
+        let Self { pass, recount, .. } = self;
+        let mut visit = Visit { tables, settings, now, recount, expired: &mut pass.expired };
+        match stage {
+            Stage::Connections4 => pass.live4 += visit.connections::<V4>(index),
+            Stage::Connections6 => pass.live6 += visit.connections::<V6>(index),
+            Stage::Templates4 => pass.templates += visit.templates::<V4>(index),
+            Stage::Templates6 => pass.templates += visit.templates::<V6>(index),
+        }
+    }
+}
+
+/// The walk at one bucket.
+struct Visit<'a, 't> {
+    tables: &'a MappedTables<'t>,
+    settings: &'a Settings,
+    now: u32,
+    recount: &'a mut Recount,
+    expired: &'a mut u64,
+}
+
+/// The live entries of a bucket, with their ways.
+pub(super) fn live<'t, F: Family>(
+    tables: &MappedTables<'t>,
+    table: FlowTable,
+    index: u32,
+) -> impl Iterator<Item = (u32, Found<<MappedTables<'t> as Store<F>>::Entry>)>
+where
+    MappedTables<'t>: Store<F>,
+{
+    let base = Store::<F>::bucket(tables, table, index);
+    (0..WAYS).filter_map(move |way| {
+        let entry = base?.way(way);
+        let word = Word(entry.word());
+        word.is_live().then_some((way, Found { entry, word }))
+    })
+}
+
+impl<'t> Visit<'_, 't> {
+    /// A bucket of connections; how many live entries it has afterwards.
+    fn connections<F: Family>(&mut self, index: u32) -> u64
+    where
+        MappedTables<'t>: Store<F>,
+    {
+        let mut count = 0;
+        for (way, found) in live::<F>(self.tables, FlowTable::Connections, index) {
+            let stays = if found.entry.flags() & connection_flags::REPLY != 0 {
+                !self.is_orphan::<F>(found, index * WAYS + way)
+            } else {
+                self.connection::<F>(found)
+            };
+            count += u64::from(stays);
+        }
+        count
+    }
+
+    /// A connection's own entry: removed if its time is over, otherwise counted; whether it stays.
+    fn connection<F: Family>(&mut self, found: Found<<MappedTables<'t> as Store<F>>::Entry>) -> bool
+    where
+        MappedTables<'t>: Store<F>,
+    {
+        let entry = found.entry;
+        let (seen, timeout, destination) = (entry.last_seen(), entry.timeout(), entry.destination());
+        let protocol = F::protocol(&entry.key());
+        if !found.still() {
+            // It changed hands just now: as young as an entry can be.
+            return true;
+        }
+        if timeout != NONE
+            && flow_table::expired(self.now, seen, timeout)
+            && self.remove::<F>(FlowTable::Connections, found)
+        {
+            return false;
+        }
+        let active = conn::is_active(protocol, found.word.state());
+        self.recount.found(destination, if active { Count::Active } else { Count::Inactive });
+        true
+    }
+
+    /// Whether a reply entry had lost its forward entry, and was taken away. It is in no count.
+    fn is_orphan<F: Family>(&self, found: Found<<MappedTables<'t> as Store<F>>::Entry>, slot: u32) -> bool
+    where
+        MappedTables<'t>: Store<F>,
+    {
+        let view = View::<F, _>::new(self.tables, self.settings, FlowTable::Connections);
+        let entry = found.entry;
+        let forward = flow_table::at(&view, entry.peer(), entry.peer_generation());
+        let paired = forward.is_some_and(|forward| {
+            forward.entry.peer() == slot && forward.entry.peer_generation() == found.word.generation()
+        });
+        let grace = self.settings.hz.saturating_mul(ORPHAN_SECONDS);
+        !paired
+            && flow_table::expired(self.now, entry.last_seen(), grace)
+            && found.still()
+            && flow_table::discard(&view, found)
+    }
+
+    /// A bucket of templates; how many live ones it has afterwards.
+    fn templates<F: Family>(&mut self, index: u32) -> u64
+    where
+        MappedTables<'t>: Store<F>,
+    {
+        let mut count = 0;
+        for (_, found) in live::<F>(self.tables, FlowTable::Templates, index) {
+            count += u64::from(self.template::<F>(found));
+        }
+        count
+    }
+
+    /// A template: extended while it has connections, removed when it has none and its time is over
+    /// (ipvs-semantics section 6); whether it stays.
+    fn template<F: Family>(&mut self, found: Found<<MappedTables<'t> as Store<F>>::Entry>) -> bool
+    where
+        MappedTables<'t>: Store<F>,
+    {
+        let entry = found.entry;
+        let (seen, timeout, destination) = (entry.last_seen(), entry.timeout(), entry.destination());
+        let children = entry.mark();
+        if !found.still() {
+            return true;
+        }
+        if flow_table::expired(self.now, seen, timeout) {
+            if children == 0 {
+                if self.remove::<F>(FlowTable::Templates, found) {
+                    return false;
+                }
+            } else if entry.last_seen() == seen {
+                entry.set_last_seen(self.now);
+                entry.set_timeout(self.settings.hz.saturating_mul(EXTENSION_SECONDS));
+            }
+        }
+        self.recount.found(destination, Count::Persistent);
+        true
+    }
+
+    /// Removes an entry and takes it off every count; whether that took place.
+    fn remove<F: Family>(
+        &mut self,
+        table: FlowTable,
+        found: Found<<MappedTables<'t> as Store<F>>::Entry>,
+    ) -> bool
+    where
+        MappedTables<'t>: Store<F>,
+    {
+        let view = View::<F, _>::new(self.tables, self.settings, table);
+        let mut gone = removed::<F>();
+        if !flow_table::remove(&view, found, &mut gone) {
+            return false;
+        }
+        uncount::<F, _>(self.tables, self.settings, &gone);
+        *self.expired += 1;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! Requests of clients.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::state::{Live, Parked};
+use super::{Director, Effect, RequestId};
+use crate::api::{ErrorKind, Refusal, Request, Response};
+use crate::model::Owner;
+
+impl Director {
+    /// [`super::Event::Request`].
+    pub(super) fn request<L: Live>(&mut self, live: &L, id: RequestId, request: Request, now: Duration) {
+        if let Request::AddDestination { key, destination } = &request {
+            let address = destination.address.ip();
+            // Whether the address is the director's own decides about the request, and who adds a
+            // destination expects it to be used at once: the answer waits for the first look-up.
+            if !self.knows_way(address) && self.check_new(key, destination.clone()).is_ok() {
+                self.look_up(address);
+                self.parked.push(Parked { id, request, address });
+                return;
+            }
+        }
+        self.perform(live, id, request, now);
+    }
+
+    /// Handles the requests that waited for an address.
+    pub(super) fn unpark<L: Live>(&mut self, live: &L, address: IpAddr, now: Duration) {
+        let (ready, parked) =
+            std::mem::take(&mut self.parked).into_iter().partition(|p| p.address == address);
+        self.parked = parked;
+        for Parked { id, request, .. } in ready {
+            self.perform(live, id, request, now);
+        }
+        self.forget_unused(address);
+    }
+
+    fn perform<L: Live>(&mut self, live: &L, id: RequestId, request: Request, now: Duration) {
+        let answer = self.change(live, request, now);
+        self.commit(live, now);
+        self.effects.push(Effect::Reply(id, answer.unwrap_or_else(Response::Refused)));
+    }
+
+    fn change<L: Live>(&mut self, live: &L, request: Request, now: Duration) -> Result<Response, Refusal> {
+        match request {
+            Request::AddService { service } => {
+                tracing::info!(service = %service.key, scheduler = service.scheduler.name(), "add service");
+                self.add_service(service, Owner::Operator)?;
+            }
+            Request::EditService { service } => self.edit_service(live, service, now)?,
+            Request::DeleteService { key } => {
+                tracing::info!(service = %key, "delete service");
+                self.delete_service(&key, now)?;
+            }
+            Request::Clear => {
+                tracing::info!("clear all services");
+                self.clear(now)?;
+            }
+            Request::AddDestination { key, destination } => {
+                tracing::info!(service = %key, destination = %destination.address, "add destination");
+                self.add_destination(live, &key, destination, Owner::Operator, now)?;
+            }
+            Request::EditDestination { key, destination } => {
+                tracing::info!(
+                    service = %key, destination = %destination.address, weight = destination.weight,
+                    "edit destination"
+                );
+                self.edit_destination(live, &key, destination, now)?;
+            }
+            Request::DeleteDestination { key, address } => {
+                tracing::info!(service = %key, destination = %address, "delete destination");
+                self.delete_destination(live, &key, address, now)?;
+            }
+            Request::Zero { key } => self.zero(live, key)?,
+            Request::SetTimeouts { timeouts } => self.set_timeouts(timeouts),
+            Request::SetMarks { rules } => self.set_marks(rules)?,
+            Request::Timeouts => return Ok(Response::Timeouts { timeouts: self.timeouts() }),
+            Request::Marks => return Ok(Response::Marks { rules: self.marks.clone() }),
+            Request::Services { .. } | Request::Connections | Request::Status => {
+                return Err(Refusal {
+                    kind: ErrorKind::Internal,
+                    message: "listings are not answered by the director".to_owned(),
+                    hint: None,
+                });
+            }
+        }
+        Ok(Response::Done)
+    }
+
+    /// [`super::Event::Tick`].
+    pub(super) fn tick<L: Live>(&mut self, live: &L, now: Duration) {
+        self.estimate(live);
+        self.expire_trash(live, now);
+        self.commit(live, now);
+    }
+}

@@ -1,0 +1,227 @@
+//! What a client may ask for: the kernel's checks in the kernel's order, and what this version refuses.
+
+use std::net::IpAddr;
+
+use super::Director;
+use super::state::Service;
+use crate::api::{ErrorKind, Refusal};
+use crate::model::{DestinationSpec, ForwardingMethod, MarkRule, Netmask, Protocol, ServiceKey, ServiceSpec};
+
+/// Greatest weight, as ipvsadm takes.
+const MAX_WEIGHT: u32 = 65_535;
+
+/// Greatest threshold: the kernel's is a C int.
+const MAX_THRESHOLD: u32 = i32::MAX as u32;
+
+pub(super) fn refuse(kind: ErrorKind, message: impl Into<String>) -> Refusal {
+    Refusal { kind, message: message.into(), hint: None }
+}
+
+fn with_hint(kind: ErrorKind, message: impl Into<String>, hint: impl Into<String>) -> Refusal {
+    Refusal { kind, message: message.into(), hint: Some(hint.into()) }
+}
+
+/// A service as ipvsadm's options name it.
+pub(super) fn options(key: &ServiceKey) -> String {
+    match key {
+        ServiceKey::Address { protocol, address } => {
+            let option = match protocol {
+                Protocol::Tcp => "-t",
+                Protocol::Udp => "-u",
+                Protocol::Sctp => "--sctp-service",
+            };
+            format!("{option} {address}")
+        }
+        ServiceKey::Fwmark(f) => format!("-f {}{}", f.mark, if f.ipv6 { " -6" } else { "" }),
+    }
+}
+
+/// Whether the data path can do a service.
+pub(super) fn service(spec: &ServiceSpec) -> Result<(), Refusal> {
+    let key = &spec.key;
+    match key {
+        ServiceKey::Fwmark(f) if f.mark == 0 => {
+            return Err(refuse(ErrorKind::Invalid, "a firewall mark is not 0"));
+        }
+        ServiceKey::Address { address, .. } if !is_unicast(address.ip()) => {
+            return Err(refuse(ErrorKind::Invalid, format!("{} is no unicast address", address.ip())));
+        }
+        ServiceKey::Address { protocol: Protocol::Sctp, .. } => {
+            return Err(with_hint(
+                ErrorKind::Unsupported,
+                format!("service {key}: this version does not balance SCTP"),
+                "leave SCTP services to IPVS for now",
+            ));
+        }
+        ServiceKey::Address { address, .. } if address.port() == 0 && spec.persistence.is_none() => {
+            return Err(with_hint(
+                ErrorKind::Invalid,
+                format!("service {key}: only a persistent service can be of every port"),
+                format!("lbadm -A {} -p", options(key)),
+            ));
+        }
+        ServiceKey::Address { .. } | ServiceKey::Fwmark(_) => {}
+    }
+    if let Some(engine) = &spec.persistence_engine {
+        return Err(with_hint(
+            ErrorKind::Unsupported,
+            format!("service {key}: this version has no persistence engine `{engine}`"),
+            "leave out --pe: persistence then goes by client address",
+        ));
+    }
+    if let Some(p) = spec.persistence
+        && p.timeout == 0
+    {
+        return Err(refuse(ErrorKind::Invalid, format!("service {key}: a persistence timeout is not 0")));
+    }
+    let fits = match spec.netmask {
+        Netmask::V4(_) => !key.is_ipv6(),
+        Netmask::V6(prefix) => key.is_ipv6() && (1..=128).contains(&prefix),
+    };
+    if !fits {
+        return Err(refuse(
+            ErrorKind::Invalid,
+            format!("service {key}: the netmask is not one of its address family"),
+        ));
+    }
+    Ok(())
+}
+
+/// Whether an address can be a virtual address or a destination's.
+fn is_unicast(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(a) => !(a.is_unspecified() || a.is_multicast() || a.is_broadcast()),
+        IpAddr::V6(a) => !(a.is_unspecified() || a.is_multicast() || a.is_unicast_link_local()),
+    }
+}
+
+/// The checks of a destination that come before whether it exists (ip_vs_ctl.c: ip_vs_add_dest,
+/// ip_vs_edit_dest).
+pub(super) fn destination(key: &ServiceKey, spec: &DestinationSpec) -> Result<(), Refusal> {
+    let address = spec.address;
+    if address.is_ipv6() != key.is_ipv6() {
+        return Err(with_hint(
+            ErrorKind::Unsupported,
+            format!(
+                "destination {address}: a destination of the other address family than {key} needs a tunnel, which this version does not do"
+            ),
+            "use a destination of the service's own address family",
+        ));
+    }
+    match spec.method {
+        ForwardingMethod::Masq | ForwardingMethod::DirectRoute => {}
+        ForwardingMethod::Tunnel => {
+            return Err(with_hint(
+                ErrorKind::Unsupported,
+                format!("destination {address}: this version does not do tunnels"),
+                "use -g (direct routing) or -m (NAT)",
+            ));
+        }
+        ForwardingMethod::Local | ForwardingMethod::Bypass => {
+            return Err(refuse(
+                ErrorKind::Invalid,
+                format!("destination {address}: `{}` is not a method to configure", spec.method.name()),
+            ));
+        }
+    }
+    if spec.weight > MAX_WEIGHT {
+        return Err(refuse(
+            ErrorKind::OutOfRange,
+            format!("destination {address}: the weight is above {MAX_WEIGHT}"),
+        ));
+    }
+    if spec.lower > spec.upper {
+        return Err(refuse(
+            ErrorKind::OutOfRange,
+            format!(
+                "destination {address}: the lower threshold {} is above the upper one {}",
+                spec.lower, spec.upper
+            ),
+        ));
+    }
+    if spec.upper > MAX_THRESHOLD {
+        return Err(refuse(
+            ErrorKind::Invalid,
+            format!("destination {address}: the upper threshold is above {MAX_THRESHOLD}"),
+        ));
+    }
+    Ok(())
+}
+
+/// The checks of a new destination that come last (ip_vs_ctl.c: ip_vs_new_dest).
+pub(super) fn new_destination(spec: &DestinationSpec) -> Result<(), Refusal> {
+    if is_unicast(spec.address.ip()) {
+        return Ok(());
+    }
+    Err(refuse(
+        ErrorKind::Invalid,
+        format!("{} is no unicast address that can be routed to", spec.address.ip()),
+    ))
+}
+
+/// Why a destination that is the director itself cannot serve, where it cannot.
+pub(super) fn local(key: &ServiceKey, spec: &DestinationSpec) -> Result<(), Refusal> {
+    let port = spec.address.port();
+    if spec.method != ForwardingMethod::Masq || port == 0 || port == key.port() {
+        return Ok(());
+    }
+    Err(with_hint(
+        ErrorKind::Unsupported,
+        format!(
+            "destination {}: a local server must listen on the service's own port {}, because the director's own stack gets the packet as it came",
+            spec.address,
+            key.port()
+        ),
+        format!(
+            "let the server listen on port {} and use -r {}:{0}",
+            key.port(),
+            bracketed(spec.address.ip())
+        ),
+    ))
+}
+
+fn bracketed(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(a) => a.to_string(),
+        IpAddr::V6(a) => format!("[{a}]"),
+    }
+}
+
+/// Whether rules that give marks can be.
+pub(super) fn marks(rules: &[MarkRule]) -> Result<(), Refusal> {
+    let most = lb_common::abi::MARK_RULES as usize;
+    if rules.len() > most {
+        return Err(refuse(ErrorKind::NoSpace, format!("{} mark rules are more than {most}", rules.len())));
+    }
+    for (n, rule) in rules.iter().enumerate() {
+        let width = if rule.destination.is_ipv6() { 128 } else { 32 };
+        let wrong = if rule.mark == 0 {
+            "a mark is not 0"
+        } else if rule.prefix > width {
+            "the prefix is longer than the address"
+        } else if rule.first_port > rule.last_port {
+            "the first port is above the last one"
+        } else if rule.protocol == Some(Protocol::Sctp) {
+            "this version does not balance SCTP"
+        } else {
+            continue;
+        };
+        return Err(refuse(
+            ErrorKind::Invalid,
+            format!("mark rule {} ({}/{}): {wrong}", n + 1, rule.destination, rule.prefix),
+        ));
+    }
+    Ok(())
+}
+
+impl Director {
+    pub(super) fn existing_service(&self, key: &ServiceKey) -> Result<&Service, Refusal> {
+        self.services.get(key).ok_or_else(|| {
+            with_hint(
+                ErrorKind::NoSuchService,
+                format!("service {key} does not exist"),
+                format!("lbadm -A {}", options(key)),
+            )
+        })
+    }
+}

@@ -1,0 +1,88 @@
+//! What may happen to a director.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::Memory;
+use crate::api::Request;
+use crate::config::Config;
+use crate::model::ServiceKey;
+use crate::plan::Observed;
+
+/// Which request an answer belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// What the maps hold, at start and after an operation on them failed. Before the first one only
+    /// [`Event::Links`] and [`Event::Addresses`] are handled: the ways of destinations need them.
+    Observed(Box<Observed>, Box<Memory>),
+    /// A configuration, at start and at reload.
+    Config(Box<Config>),
+    /// A client asks for a change, or for something small. Listings go by [`Event::Services`].
+    Request(RequestId, Request),
+    /// A client asks for the next services of a listing.
+    Services {
+        /// Whose answer.
+        id: RequestId,
+        /// Only this one.
+        only: Option<ServiceKey>,
+        /// Only those after this one.
+        after: Option<ServiceKey>,
+    },
+    /// How packets reach an address ([`super::Effect::Watch`]): first, and at every change.
+    NextHop {
+        /// The destination's address.
+        address: IpAddr,
+        /// The answer.
+        next_hop: NextHop,
+    },
+    /// Whoever waits for the next hop of an address has waited long enough.
+    Waited(IpAddr),
+    /// Routes or neighbours changed: replies to clients of NAT find their next hop anew.
+    RoutesChanged,
+    /// All interfaces of the host.
+    Links(Vec<Link>),
+    /// All addresses of the host.
+    Addresses(BTreeSet<IpAddr>),
+    /// Two seconds went by.
+    Tick,
+}
+
+/// How packets reach an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NextHop {
+    /// The address is the director's own.
+    Local,
+    /// By a known MAC.
+    Resolved {
+        /// MAC of the next hop.
+        mac: [u8; 6],
+        /// The leaving interface.
+        ifindex: u32,
+        /// The gateway, where the address is not on link.
+        gateway: Option<IpAddr>,
+    },
+    /// Not at all, for now.
+    Unresolved {
+        /// Why, in words.
+        why: String,
+    },
+}
+
+/// An interface of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The kernel's index.
+    pub ifindex: u32,
+    /// Name.
+    pub name: String,
+    /// MAC, `None` of an interface without (tunnels): nothing leaves by it.
+    pub mac: Option<[u8; 6]>,
+    /// MTU, bytes of IP.
+    pub mtu: u32,
+    /// Whether the director's program is attached there.
+    pub attached: bool,
+}

@@ -1,0 +1,102 @@
+//! Changes of virtual services.
+
+use std::time::Duration;
+
+use super::Director;
+use super::check::{self, refuse};
+use super::rates::Estimator;
+use super::state::{Live, Scheduling, Service};
+use crate::api::{ErrorKind, Refusal, Stats};
+use crate::model::{Owner, ServiceKey, ServiceSpec};
+
+impl Director {
+    /// `-A`.
+    pub(super) fn add_service(&mut self, spec: ServiceSpec, owner: Owner) -> Result<(), Refusal> {
+        if self.services.contains_key(&spec.key) {
+            return Err(refuse(ErrorKind::ServiceExists, format!("service {} exists already", spec.key)));
+        }
+        check::service(&spec)?;
+        let Some(id) = self.service_ids.take() else {
+            return Err(Refusal {
+                kind: ErrorKind::NoSpace,
+                message: format!(
+                    "service {}: the maps hold {} services and are full",
+                    spec.key, self.capacity.services
+                ),
+                hint: Some(
+                    "set [tables] services in the configuration, then lbadm detach and start lbd anew".into(),
+                ),
+            });
+        };
+        let key = spec.key;
+        self.concern_service(&key, true);
+        let nothing = Stats::default();
+        self.services.insert(
+            key,
+            Service {
+                spec,
+                owner,
+                id,
+                members: Vec::new(),
+                retired: nothing,
+                zero: nothing,
+                rates: Estimator::new(nothing),
+            },
+        );
+        self.touched.service(key, Scheduling::Start);
+        Ok(())
+    }
+
+    /// `-E`: destinations and connections stay.
+    pub(super) fn edit_service<L: Live>(
+        &mut self,
+        live: &L,
+        spec: ServiceSpec,
+        now: Duration,
+    ) -> Result<(), Refusal> {
+        let members = self.existing_service(&spec.key)?.members.len();
+        check::service(&spec)?;
+        self.room_for(live, spec.scheduler, members, now)?;
+        let key = spec.key;
+        if let Some(service) = self.services.get_mut(&key) {
+            service.spec = spec;
+        }
+        self.touched.service(key, Scheduling::Same);
+        Ok(())
+    }
+
+    /// `-D`: its destinations go to the trash.
+    pub(super) fn delete_service(&mut self, key: &ServiceKey, now: Duration) -> Result<(), Refusal> {
+        self.existing_service(key)?;
+        let Some(service) = self.services.remove(key) else { return Ok(()) };
+        for id in &service.members {
+            self.discard(*id, now);
+        }
+        // Also of those that were trash already the service is gone.
+        let mine = self.trash.range((*key, lowest())..).take_while(|((k, _), _)| k == key);
+        for id in mine.map(|(_, id)| *id).collect::<Vec<_>>() {
+            if let Some(d) = self.destinations.get_mut(&id) {
+                d.orphan = true;
+            }
+        }
+        self.concern_service(key, false);
+        self.service_ids.give(service.id);
+        self.touched.service(*key, Scheduling::Same);
+        self.persist();
+        Ok(())
+    }
+
+    /// `-C`.
+    pub(super) fn clear(&mut self, now: Duration) -> Result<(), Refusal> {
+        let keys: Vec<ServiceKey> = self.services.keys().copied().collect();
+        for key in keys {
+            self.delete_service(&key, now)?;
+        }
+        Ok(())
+    }
+}
+
+/// Sorts before every destination's address.
+fn lowest() -> std::net::SocketAddr {
+    (std::net::Ipv4Addr::UNSPECIFIED, 0).into()
+}

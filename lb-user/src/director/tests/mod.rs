@@ -1,0 +1,9 @@
+//! The director against maps in memory that check every operation.
+
+mod change;
+mod recorded;
+mod restart;
+mod settings;
+mod trash;
+mod way;
+mod world;

@@ -1,0 +1,125 @@
+//! The kernel's interfaces, addresses, routes and neighbours. The only user of rtnetlink.
+//!
+//! Reads them, asks the kernel to resolve neighbours and keeps those that matter fresh; changes
+//! nothing else. Called by the daemon.
+
+mod error;
+mod fresh;
+mod link;
+mod neigh;
+mod request;
+mod watch;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use futures_util::StreamExt as _;
+use rtnetlink::MulticastGroup;
+use rtnetlink::sys::AsyncSocket as _;
+use tokio::sync::{mpsc, watch as channel};
+use tokio::task::JoinSet;
+
+pub use self::error::NetlinkError;
+pub use self::link::{Link, LinkState};
+pub use self::neigh::NextHop;
+pub use self::watch::NetEvent;
+
+use self::request::Requests;
+use self::watch::Watcher;
+
+/// What may change while packets pass.
+const GROUPS: [MulticastGroup; 8] = [
+    MulticastGroup::Link,
+    MulticastGroup::Neigh,
+    MulticastGroup::Ipv4Ifaddr,
+    MulticastGroup::Ipv6Ifaddr,
+    MulticastGroup::Ipv4Route,
+    MulticastGroup::Ipv6Route,
+    MulticastGroup::Ipv4Rule,
+    MulticastGroup::Ipv6Rule,
+];
+/// Room for changes that come while others are worked on, bytes.
+const RECEIVE_BUFFER: u32 = 1 << 20;
+/// Events that wait for the daemon.
+const EVENTS: usize = 256;
+
+/// A connection to the kernel's routing tables, of the network namespace of the thread that made it.
+pub struct Netlink {
+    requests: Requests,
+    events: Option<mpsc::Receiver<NetEvent>>,
+    addresses: channel::Sender<BTreeSet<IpAddr>>,
+    /// Aborted when dropped.
+    _tasks: JoinSet<()>,
+}
+
+impl Netlink {
+    /// Connects, and listens for changes. Spawns tasks on the present tokio runtime; they end when it
+    /// is dropped.
+    ///
+    /// # Errors
+    /// [`NetlinkError`] where the kernel refuses the socket.
+    pub fn new() -> Result<Self, NetlinkError> {
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(NetlinkError::Socket)?;
+        let (mut listener, listener_handle, messages) =
+            rtnetlink::new_multicast_connection(&GROUPS).map_err(NetlinkError::Socket)?;
+        listener.socket_mut().socket_mut().set_rx_buf_sz(RECEIVE_BUFFER).map_err(NetlinkError::Socket)?;
+        let requests = Requests(handle);
+        let (sender, events) = mpsc::channel(EVENTS);
+        let (addresses, wanted) = channel::channel(BTreeSet::new());
+        let watcher = Watcher::new(requests.clone(), sender, wanted);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(connection);
+        tasks.spawn(async move {
+            // The listener's connection ends with its last handle.
+            let _handle = listener_handle;
+            listener.await;
+        });
+        tasks.spawn(watcher.run(messages.map(|(message, _)| message)));
+        Ok(Self { requests, events: Some(events), addresses, _tasks: tasks })
+    }
+
+    /// The changes from [`Self::new`] on; at most once (`None` afterwards). A receiver that is not
+    /// emptied holds the listener up, which then reports [`NetEvent::Lost`].
+    pub fn events(&mut self) -> Option<mpsc::Receiver<NetEvent>> {
+        self.events.take()
+    }
+
+    /// An interface by name; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`NetlinkError`].
+    pub async fn link(&self, name: &str) -> Result<Option<Link>, NetlinkError> {
+        self.requests.link_named(name).await
+    }
+
+    /// Every interface.
+    ///
+    /// # Errors
+    /// [`NetlinkError`].
+    pub async fn links(&self) -> Result<Vec<Link>, NetlinkError> {
+        self.requests.links().await
+    }
+
+    /// The addresses of this host, with the index of their interface.
+    ///
+    /// # Errors
+    /// [`NetlinkError`].
+    pub async fn addresses(&self) -> Result<Vec<(u32, IpAddr)>, NetlinkError> {
+        self.requests.addresses().await
+    }
+
+    /// The next hop towards an address, by route and neighbour. Where the neighbour is missing the
+    /// kernel is asked to resolve it, and the answer is [`NextHop::Unresolved`]; the result comes as a
+    /// [`NetEvent::Neighbour`] (or, for watched addresses, [`NetEvent::NextHop`]).
+    pub async fn next_hop(&self, address: IpAddr) -> NextHop {
+        neigh::look_up(&self.requests, address).await.next_hop
+    }
+
+    /// Replaces the set of addresses (destinations) whose next hops are kept fresh: each is resolved at
+    /// once and again at every change, its neighbour is probed every 400 ms, and every change comes as
+    /// [`NetEvent::NextHop`], the first result included. A neighbour that stops answering is unresolved
+    /// after about four seconds; a changed MAC is followed within one.
+    pub fn watch(&self, addresses: BTreeSet<IpAddr>) {
+        self.addresses.send_replace(addresses);
+    }
+}

@@ -1,0 +1,200 @@
+//! Single questions to the kernel.
+
+use std::net::IpAddr;
+use std::pin::pin;
+
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::Handle;
+use rtnetlink::packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+
+use super::error::failed;
+use super::{Link, NetlinkError};
+
+/// What the kernel knows of a neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Neighbour {
+    /// State, `NUD_*`.
+    pub(super) state: NeighbourState,
+    /// MAC, where it is one and the state vouches for it.
+    pub(super) mac: Option<[u8; 6]>,
+    /// Someone else than the kernel's own discovery keeps it: not to be probed.
+    pub(super) managed: bool,
+}
+
+impl Neighbour {
+    /// The neighbour of a message, with its address; `None` for what is no IP neighbour.
+    pub(super) fn from_message(message: &NeighbourMessage) -> Option<(u32, IpAddr, Self)> {
+        let (mut address, mut mac) = (None, None);
+        for attribute in &message.attributes {
+            match attribute {
+                NeighbourAttribute::Destination(NeighbourAddress::Inet(a)) => address = Some((*a).into()),
+                NeighbourAttribute::Destination(NeighbourAddress::Inet6(a)) => address = Some((*a).into()),
+                NeighbourAttribute::LinkLayerAddress(a) => mac = <[u8; 6]>::try_from(a.as_slice()).ok(),
+                _ => {}
+            }
+        }
+        let state = message.header.state;
+        // NUD_VALID (include/net/neighbour.h).
+        let valid = matches!(
+            state,
+            NeighbourState::Reachable
+                | NeighbourState::Stale
+                | NeighbourState::Delay
+                | NeighbourState::Probe
+                | NeighbourState::Permanent
+                | NeighbourState::Noarp
+        );
+        let fixed = matches!(state, NeighbourState::Permanent | NeighbourState::Noarp);
+        let managed = fixed || message.header.flags.contains(NeighbourFlags::ExtLearned);
+        let neighbour = Self { state, mac: mac.filter(|_| valid), managed };
+        Some((message.header.ifindex, address?, neighbour))
+    }
+}
+
+/// Questions to the kernel, on one socket.
+#[derive(Debug, Clone)]
+pub(super) struct Requests(pub(super) Handle);
+
+impl Requests {
+    /// Every interface.
+    pub(super) async fn links(&self) -> Result<Vec<Link>, NetlinkError> {
+        let doing = "list interfaces";
+        let messages: Vec<_> =
+            self.0.link().get().execute().try_collect().await.map_err(|e| failed(doing, e))?;
+        Ok(messages.iter().filter_map(Link::from_message).collect())
+    }
+
+    /// An interface by its index; `None` where there is none.
+    pub(super) async fn link_at(&self, ifindex: u32) -> Result<Option<Link>, NetlinkError> {
+        self.one_link(self.0.link().get().match_index(ifindex).execute()).await
+    }
+
+    /// An interface by its name; `None` where there is none.
+    pub(super) async fn link_named(&self, name: &str) -> Result<Option<Link>, NetlinkError> {
+        self.one_link(self.0.link().get().match_name(name).execute()).await
+    }
+
+    async fn one_link(
+        &self,
+        answer: impl Stream<Item = Result<netlink_packet_route::link::LinkMessage, rtnetlink::Error>>,
+    ) -> Result<Option<Link>, NetlinkError> {
+        let doing = "look an interface up";
+        match first(answer, doing).await {
+            Ok(message) => Ok(Link::from_message(&message)),
+            Err(error) if error.errno() == Some(libc::ENODEV) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The addresses of this host, with their interfaces.
+    pub(super) async fn addresses(&self) -> Result<Vec<(u32, IpAddr)>, NetlinkError> {
+        let doing = "list addresses";
+        let messages: Vec<AddressMessage> =
+            self.0.address().get().execute().try_collect().await.map_err(|e| failed(doing, e))?;
+        Ok(messages.iter().filter_map(|m| Some((m.header.index, own_address(m)?))).collect())
+    }
+
+    /// The route towards an address.
+    pub(super) async fn route(&self, address: IpAddr) -> Result<RouteMessage, NetlinkError> {
+        let mut message = RouteMessage::default();
+        (message.header.address_family, message.header.destination_prefix_length) = match address {
+            IpAddr::V4(_) => (AddressFamily::Inet, 32),
+            IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+        };
+        message.attributes.push(RouteAttribute::Destination(RouteAddress::from(address)));
+        first(self.0.route().get(message).execute(), "look a route up").await
+    }
+
+    /// The neighbour entry of an address; `None` where there is none.
+    pub(super) async fn neighbour(
+        &self,
+        ifindex: u32,
+        address: IpAddr,
+    ) -> Result<Option<Neighbour>, NetlinkError> {
+        let doing = "look a neighbour up";
+        let mut message = NeighbourMessage::default();
+        let (family, destination) = match address {
+            IpAddr::V4(a) => (AddressFamily::Inet, NeighbourAddress::Inet(a)),
+            IpAddr::V6(a) => (AddressFamily::Inet6, NeighbourAddress::Inet6(a)),
+        };
+        message.header.family = family;
+        message.header.ifindex = ifindex;
+        message.attributes.push(NeighbourAttribute::Destination(destination));
+        let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetNeighbour(message));
+        // Without NLM_F_DUMP the kernel answers with the one entry.
+        request.header.flags = NLM_F_REQUEST;
+        let answer = self.0.clone().request(request).map_err(|e| failed(doing, e))?;
+        let answer = answer.map(|message| match message.payload {
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(message)) => Ok(message),
+            NetlinkPayload::Error(error) => Err(rtnetlink::Error::NetlinkError(error)),
+            _ => Err(rtnetlink::Error::UnexpectedMessage(message)),
+        });
+        match first(answer, doing).await {
+            Ok(message) => Ok(Neighbour::from_message(&message).map(|(_, _, neighbour)| neighbour)),
+            Err(error) if error.errno() == Some(libc::ENOENT) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Every IP neighbour.
+    pub(super) async fn neighbours(&self) -> Result<Vec<(u32, IpAddr, Neighbour)>, NetlinkError> {
+        let doing = "list neighbours";
+        let messages: Vec<_> =
+            self.0.neighbours().get().execute().try_collect().await.map_err(|e| failed(doing, e))?;
+        Ok(messages.iter().filter_map(Neighbour::from_message).collect())
+    }
+
+    /// Asks the kernel to resolve a neighbour as if a packet went there.
+    pub(super) async fn resolve(&self, ifindex: u32, address: IpAddr) -> Result<(), NetlinkError> {
+        let request = self.0.neighbours().add(ifindex, address).state(NeighbourState::None);
+        let request = request.flags(NeighbourFlags::Use).replace();
+        request.execute().await.map_err(|e| failed("resolve a neighbour", e))
+    }
+
+    /// Has the kernel ask a known neighbour by unicast whether its MAC is still right.
+    pub(super) async fn probe(&self, ifindex: u32, address: IpAddr) -> Result<(), NetlinkError> {
+        let request = self.0.neighbours().add(ifindex, address).state(NeighbourState::Probe).replace();
+        request.execute().await.map_err(|e| failed("probe a neighbour", e))
+    }
+
+    /// Has the kernel ask everyone on the link who has the address, as if nothing were known of it.
+    pub(super) async fn call(&self, ifindex: u32, address: IpAddr) -> Result<(), NetlinkError> {
+        let request = self.0.neighbours().add(ifindex, address).state(NeighbourState::None).replace();
+        request.execute().await.map_err(|e| failed("forget a neighbour", e))?;
+        self.resolve(ifindex, address).await
+    }
+}
+
+/// The address of an address message: the own end of a point-to-point link.
+fn own_address(message: &AddressMessage) -> Option<IpAddr> {
+    let local = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    });
+    let address = || {
+        message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        })
+    };
+    local.or_else(address)
+}
+
+/// The first answer; what follows it (an acknowledgement) is read and dropped.
+async fn first<T>(
+    answer: impl Stream<Item = Result<T, rtnetlink::Error>>,
+    doing: &'static str,
+) -> Result<T, NetlinkError> {
+    let mut answer = pin!(answer);
+    match answer.next().await {
+        Some(Ok(message)) => Ok(message),
+        Some(Err(error)) => Err(failed(doing, error)),
+        None => Err(NetlinkError::NoAnswer { doing, why: "the connection ended".into() }),
+    }
+}

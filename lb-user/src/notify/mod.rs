@@ -1,0 +1,3 @@
+//! What lbd tells others about itself.
+
+pub mod sd;

@@ -1,0 +1,163 @@
+//! The model's words to and from the values of the maps.
+
+use std::net::{IpAddr, SocketAddr};
+
+use lb_common::abi::{self, INTERFACES, destination_flags, service_flags};
+use lb_common::family::{Family, V4, V6, bytes};
+
+use crate::model::{
+    DestinationSpec, ForwardingMethod, Fwmark, MarkRule, Netmask, Persistence, Protocol, Scheduler,
+    SchedulerFlags, ServiceKey, ServiceSpec,
+};
+
+/// An address in the first bytes of sixteen.
+#[must_use]
+pub fn wide(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(a) => V4::wide(a.octets()),
+        IpAddr::V6(a) => a.octets(),
+    }
+}
+
+/// The inverse of [`wide`].
+fn narrow(ipv6: bool, wide: &[u8; 16]) -> IpAddr {
+    if ipv6 { IpAddr::from(bytes(V6::narrow(wide))) } else { IpAddr::from(V4::narrow(wide)) }
+}
+
+/// Index of an interface in the map, by the kernel's.
+#[must_use]
+pub const fn interface_index(ifindex: u32) -> u16 {
+    // INTERFACES is below 65,536.
+    (ifindex & (INTERFACES - 1)) as u16
+}
+
+/// The service of a destination, `None` where its protocol is none of ours.
+#[must_use]
+pub fn service_key(d: &abi::Destination) -> Option<ServiceKey> {
+    let ipv6 = d.flags & destination_flags::SERVICE_IPV6 != 0;
+    if d.flags & destination_flags::FWMARK != 0 {
+        return Some(ServiceKey::Fwmark(Fwmark { mark: d.service_mark, ipv6 }));
+    }
+    let address = SocketAddr::new(narrow(ipv6, &d.service_address), u16::from_be_bytes(d.service_port));
+    Some(ServiceKey::Address { protocol: Protocol::from_number(d.service_protocol)?, address })
+}
+
+/// Address and port of a destination.
+#[must_use]
+pub fn destination_address(d: &abi::Destination) -> SocketAddr {
+    SocketAddr::new(narrow(d.family == 6, &d.address), u16::from_be_bytes(d.port))
+}
+
+/// A destination as configured, `None` where its forwarding method is none of ours.
+#[must_use]
+pub fn destination_spec(d: &abi::Destination) -> Option<DestinationSpec> {
+    Some(DestinationSpec {
+        address: destination_address(d),
+        method: ForwardingMethod::from_u8(d.method)?,
+        weight: d.weight,
+        upper: d.upper,
+        lower: d.lower,
+        tunnel: None,
+    })
+}
+
+/// A service as configured, `None` where its scheduler is none of ours.
+#[must_use]
+pub fn service_spec(key: ServiceKey, s: &abi::Service) -> Option<ServiceSpec> {
+    let netmask = if key.is_ipv6() {
+        Netmask::V6(u8::try_from(s.prefix & 0xff).unwrap_or(128))
+    } else {
+        Netmask::V4(u32::from_be_bytes(V4::narrow(&s.netmask)))
+    };
+    let persistent = s.flags & service_flags::PERSISTENT != 0;
+    Some(ServiceSpec {
+        key,
+        scheduler: Scheduler::from_u8(s.scheduler)?,
+        flags: SchedulerFlags(s.scheduler_flags),
+        persistence: persistent.then_some(Persistence { timeout: s.persistence_seconds }),
+        netmask,
+        one_packet: s.flags & service_flags::ONE_PACKET != 0,
+        persistence_engine: None,
+    })
+}
+
+/// A netmask as the data path applies it: network order, IPv4 in the first four bytes.
+#[must_use]
+pub fn mask_bytes(netmask: Netmask) -> [u8; 16] {
+    match netmask {
+        Netmask::V4(mask) => V4::wide(mask.to_be_bytes()),
+        Netmask::V6(prefix) => {
+            let host = 128 - u32::from(prefix.min(128));
+            u128::MAX.checked_shl(host).unwrap_or(0).to_be_bytes()
+        }
+    }
+}
+
+/// A rule that gives marks, as the map holds it.
+#[must_use]
+pub fn mark_rule(rule: &MarkRule) -> abi::MarkRule {
+    let mask = match rule.destination {
+        IpAddr::V4(_) => {
+            let host = 32 - u32::from(rule.prefix.min(32));
+            V4::wide(u32::MAX.checked_shl(host).unwrap_or(0).to_be_bytes())
+        }
+        IpAddr::V6(_) => mask_bytes(Netmask::V6(rule.prefix)),
+    };
+    let address = u128::from_ne_bytes(wide(rule.destination)) & u128::from_ne_bytes(mask);
+    abi::MarkRule {
+        address: address.to_ne_bytes(),
+        mark: rule.mark,
+        first_port: rule.first_port,
+        last_port: rule.last_port,
+        prefix: rule.prefix,
+        family: if rule.destination.is_ipv6() { 6 } else { 4 },
+        protocol: rule.protocol.map_or(0, Protocol::number),
+        _pad: [0; 5],
+    }
+}
+
+/// The inverse of [`mark_rule`]; a protocol that is none of ours reads as every one.
+#[must_use]
+pub fn mark_rule_of(rule: &abi::MarkRule) -> MarkRule {
+    MarkRule {
+        destination: narrow(rule.family == 6, &rule.address),
+        prefix: rule.prefix,
+        protocol: Protocol::from_number(rule.protocol),
+        first_port: rule.first_port,
+        last_port: rule.last_port,
+        mark: rule.mark,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_are_in_network_order() {
+        assert_eq!(mask_bytes(Netmask::V4(0xffff_ff00))[..5], [255, 255, 255, 0, 0]);
+        assert_eq!(
+            mask_bytes(Netmask::V6(64)),
+            [255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0]
+        );
+        assert_eq!(mask_bytes(Netmask::V6(128)), [255; 16]);
+    }
+
+    #[test]
+    fn mark_rules_come_back_masked() {
+        for (a, prefix, masked) in
+            [("192.0.2.7", 31, "192.0.2.6"), ("192.0.2.7", 0, "0.0.0.0"), ("2001:db8::7", 126, "2001:db8::4")]
+        {
+            let rule = MarkRule {
+                destination: a.parse().unwrap(),
+                prefix,
+                protocol: Some(Protocol::Udp),
+                first_port: 1,
+                last_port: 9,
+                mark: 5,
+            };
+            let back = mark_rule_of(&mark_rule(&rule));
+            assert_eq!(back, MarkRule { destination: masked.parse().unwrap(), ..rule });
+        }
+    }
+}
