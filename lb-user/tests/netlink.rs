@@ -1,5 +1,5 @@
 //! Next hops and changes against the kernel, in namespaces of the test's own.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 mod support;
 
