@@ -8,7 +8,7 @@
 #![deny(unsafe_code)]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 extern crate std;
 
 #[allow(
@@ -26,11 +26,14 @@ pub mod frame;
 pub mod fwd;
 pub mod hash;
 pub mod icmp;
+pub mod limit;
 pub mod parse;
 pub mod persist;
 pub mod reason;
 pub mod run;
 pub mod sched;
 pub mod tables;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use abi::ABI_VERSION;

@@ -7,22 +7,21 @@ use lb_common::frame::{Frame, MAX_WORDS, Raw};
 /// No header that is read or written lies further in than this; tells the verifier the range.
 const MAX_OFFSET: u32 = 512;
 
-/// The frame of a context.
+/// The frame of a context. Its bounds are read once and again after every change of them; reading them for
+/// each access would keep the compiler from seeing that one check covers another.
 pub struct KernelFrame {
     ctx: *mut xdp_md,
+    data: usize,
+    end: usize,
 }
 
 impl KernelFrame {
     /// The frame of `ctx`.
     #[inline(always)]
     pub fn new(ctx: *mut xdp_md) -> Self {
-        Self { ctx }
-    }
-
-    #[inline(always)]
-    fn bounds(&self) -> (usize, usize) {
         // SAFETY: the context is valid while the program runs.
-        unsafe { ((*self.ctx).data as usize, (*self.ctx).data_end as usize) }
+        let (data, end) = unsafe { ((*ctx).data as usize, (*ctx).data_end as usize) };
+        Self { ctx, data, end }
     }
 
     #[inline(always)]
@@ -30,9 +29,13 @@ impl KernelFrame {
         if offset > MAX_OFFSET {
             return None;
         }
-        let (data, end) = self.bounds();
-        let start = data + offset as usize;
-        if start + size_of::<T>() > end {
+        // SAFETY: kernel addresses lie far from the end of the address space, and offset and size are small.
+        // Told so, the compiler drops a check that an earlier one covers.
+        let (start, end) = unsafe {
+            let start = self.data.unchecked_add(offset as usize);
+            (start, start.unchecked_add(size_of::<T>()))
+        };
+        if end > self.end {
             return None;
         }
         Some(start as *mut T)
@@ -58,9 +61,8 @@ impl Frame for KernelFrame {
 
     #[inline(always)]
     fn has(&self, n: u32) -> bool {
-        let (data, end) = self.bounds();
         // The mask tells the verifier the range; no frame is longer.
-        data + (n & 0x1_ffff) as usize <= end
+        self.data + (n & 0x1_ffff) as usize <= self.end
     }
 
     #[inline(always)]
@@ -68,8 +70,7 @@ impl Frame for KernelFrame {
         if at > MAX_OFFSET {
             return None;
         }
-        let (data, end) = self.bounds();
-        let mut p = data + at as usize;
+        let mut p = self.data + at as usize;
         let mut total = 0_u64;
         let mut i = 0;
         while i < MAX_WORDS {
@@ -81,7 +82,7 @@ impl Frame for KernelFrame {
             // comparison: arithmetic on the end of the frame, which the verifier refuses.
             // SAFETY: one addition.
             unsafe { core::arch::asm!("{next} += 4", next = inout(reg) next, options(nomem, nostack)) };
-            if next > end {
+            if next > self.end {
                 return None;
             }
             // SAFETY: inside the frame by the check.
@@ -96,13 +97,13 @@ impl Frame for KernelFrame {
     fn grow_front(&mut self, n: u32) -> Option<()> {
         // SAFETY: the context is valid; every packet pointer is derived anew afterwards.
         let failed = unsafe { bpf_xdp_adjust_head(self.ctx, -(n as i32)) };
+        *self = Self::new(self.ctx);
         (failed == 0).then_some(())
     }
 
     #[inline(always)]
     fn truncate(&mut self, length: u32) -> Option<()> {
-        let (data, end) = self.bounds();
-        let mut now = end;
+        let (data, mut now) = (self.data, self.end);
         // Written out, because the compiler would turn the difference into arithmetic on the end of the
         // frame, which the verifier refuses. SAFETY: one subtraction.
         unsafe { core::arch::asm!("{now} -= {data}", now = inout(reg) now, data = in(reg) data) };
@@ -111,6 +112,7 @@ impl Frame for KernelFrame {
         }
         // SAFETY: as above.
         let failed = unsafe { bpf_xdp_adjust_tail(self.ctx, length as i32 - now as i32) };
+        *self = Self::new(self.ctx);
         (failed == 0).then_some(())
     }
 }

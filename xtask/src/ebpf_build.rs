@@ -22,7 +22,8 @@ pub(crate) const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 pub(crate) const TOOLCHAIN_NOTE: &str = "toolchain";
 
 const TARGET: &str = "bpfel-unknown-none";
-const BINARY: &str = "director";
+/// The object that is shipped.
+pub(crate) const BINARY: &str = "director";
 
 /// Where `core` for the BPF target comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -295,12 +296,26 @@ pub(crate) fn build(
     target_dir: &Path,
     locked: bool,
 ) -> Result<PathBuf, Error> {
+    build_binary(root, toolchain, target_dir, locked, BINARY)
+}
+
+/// The same for another binary of `lb-ebpf` than the shipped one.
+///
+/// # Errors
+/// As [`build`].
+pub(crate) fn build_binary(
+    root: &Path,
+    toolchain: &Toolchain,
+    target_dir: &Path,
+    locked: bool,
+    binary: &str,
+) -> Result<PathBuf, Error> {
     let source = root.join("lb-ebpf/src/main.rs");
     if !source.is_file() {
         return Err(Error::NoSource(source));
     }
     let mut command = cargo(root, toolchain, "build", target_dir);
-    command.args(["--quiet", "--bin", BINARY]).stdout(Stdio::null());
+    command.args(["--quiet", "--bin", binary]).stdout(Stdio::null());
     if locked {
         command.arg("--locked");
     }
@@ -310,7 +325,7 @@ pub(crate) fn build(
     if !status.success() {
         return Err(Error::Refused { command: format!("{command:?}"), output: String::new() });
     }
-    let object = target_dir.join(TARGET).join("release").join(BINARY);
+    let object = target_dir.join(TARGET).join("release").join(binary);
     if object.is_file() { Ok(object) } else { Err(Error::NoObject(object)) }
 }
 

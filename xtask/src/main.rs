@@ -1,5 +1,6 @@
 //! Set-up, build, tests, demo and measurements of the project: `cargo xtask COMMAND`.
 
+mod bench;
 mod compile;
 mod demo;
 mod ebpf_build;
@@ -39,6 +40,8 @@ enum Task {
     Replay(replay::ReplayArgs),
     /// Checks the rules of the architecture: layers, crates, unsafe, file lengths
     Tidy,
+    /// Measures nanoseconds a packet by BPF_PROG_TEST_RUN and compares them with the goals
+    Bench(bench::Options),
     /// Runs the whole gate: checks, tests, namespaces, recordings, the oldest kernel
     Test(test::Options),
     /// Runs the tests that load the eBPF object on the oldest supported kernel, under qemu
@@ -61,6 +64,7 @@ fn run_task(task: Task) -> Result<ExitCode> {
     netns_tests::interrupt::observe(interrupt::requested);
     let repo = Repo::find();
     match task {
+        Task::Bench(options) => bench::run(&repo, &options),
         Task::Build => compile::build(&repo).map(|()| ExitCode::SUCCESS),
         Task::Demo(args) => {
             if !args.clean {

@@ -1,0 +1,100 @@
+//! The programs: each does what `lb_common::run` says.
+
+use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::helpers::bpf_redirect;
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+use lb_common::family::{V4, V6};
+use lb_common::frame::Frame as _;
+use lb_common::run::{Action, open, run};
+
+use crate::frame::KernelFrame;
+use crate::maps;
+use crate::tables::KernelTables;
+
+/// The director: every frame of its interfaces comes here first.
+#[xdp]
+#[inline(always)]
+pub fn director(ctx: XdpContext) -> u32 {
+    let action = run(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx));
+    if action != Action::Open {
+        return act(action);
+    }
+    // The first nibble of the network header tells the two programs apart: `run` has checked the rest.
+    let family = KernelFrame::new(ctx.ctx).get::<u8>(14).map_or(0, |b| b >> 4);
+    // SAFETY: a jump, or nothing where the daemon has not put the program there.
+    unsafe { maps::OPENERS.tail_call(&ctx, u32::from(family)) };
+    xdp_action::XDP_PASS
+}
+
+/// Opens IPv4 connections: the director's tail call for frames without one.
+#[xdp]
+#[inline(always)]
+pub fn open4(ctx: XdpContext) -> u32 {
+    act(open::<V4, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)))
+}
+
+/// Opens IPv6 connections.
+#[xdp]
+#[inline(always)]
+pub fn open6(ctx: XdpContext) -> u32 {
+    act(open::<V6, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)))
+}
+
+#[inline(always)]
+fn ingress(ctx: &XdpContext) -> u32 {
+    // SAFETY: the context is valid while the program runs.
+    unsafe { (*ctx.ctx).ingress_ifindex }
+}
+
+#[inline(always)]
+fn act(action: Action) -> u32 {
+    match action {
+        Action::Pass | Action::Open => xdp_action::XDP_PASS,
+        Action::Drop => xdp_action::XDP_DROP,
+        Action::Transmit => xdp_action::XDP_TX,
+        // SAFETY: a helper without pointers.
+        Action::Redirect(to) => unsafe { bpf_redirect(to, 0) as u32 },
+    }
+}
+
+/// Measures nothing but the call: what every figure of the bench is net of.
+#[xdp]
+#[inline(always)]
+pub fn empty(_ctx: XdpContext) -> u32 {
+    xdp_action::XDP_TX
+}
+
+/// Passes everything: for the far end of a veth pair, whose driver delivers redirected frames only to
+/// an interface that has a program.
+#[xdp]
+#[inline(always)]
+pub fn pass(_ctx: XdpContext) -> u32 {
+    xdp_action::XDP_PASS
+}
+
+/// Writes jiffies and the monotonic clock into the frame, so that the daemon learns the tick rate and
+/// its present value: bytes 0 to 7 jiffies, 8 to 15 nanoseconds.
+#[xdp]
+#[inline(always)]
+pub fn clock(ctx: XdpContext) -> u32 {
+    let mut frame = KernelFrame::new(ctx.ctx);
+    // SAFETY: helpers without arguments.
+    let (jiffies, nanoseconds) = unsafe {
+        (aya_ebpf::helpers::generated::bpf_jiffies64(), aya_ebpf::helpers::generated::bpf_ktime_get_ns())
+    };
+    if frame.put(0, jiffies).is_none() || frame.put(8, nanoseconds).is_none() {
+        return xdp_action::XDP_ABORTED;
+    }
+    xdp_action::XDP_PASS
+}
+
+/// The licence that the kernel asks for before it lets GPL-only helpers load.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
