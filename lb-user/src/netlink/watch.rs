@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::Stream;
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::neighbour::NeighbourState;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -170,6 +170,12 @@ impl Watcher {
             _ => return true,
         };
         match message {
+            // A bridge reports its ports by messages of its own family: one that leaves it is not gone.
+            M::NewLink(message) | M::DelLink(message)
+                if message.header.interface_family != AddressFamily::Unspec =>
+            {
+                true
+            }
             M::NewLink(message) => match Link::from_message(&message) {
                 Some(link) => self.link(link).await,
                 None => true,
