@@ -1,6 +1,5 @@
 //! Interfaces.
 
-use netlink_packet_route::AddressFamily;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 
 /// Whether frames can pass.
@@ -28,12 +27,8 @@ pub struct Link {
 }
 
 impl Link {
-    /// An interface from the kernel's message; `None` where that lacks the name, or is of family `AF_BRIDGE`:
-    /// such tell of a port's part in its bridge, and a port that leaves the bridge is announced as removed.
+    /// An interface from the kernel's message; `None` where that lacks the name.
     pub(super) fn from_message(message: &LinkMessage) -> Option<Self> {
-        if message.header.interface_family != AddressFamily::Unspec {
-            return None;
-        }
         let (mut name, mut address, mut mtu) = (None, None, 0);
         for attribute in &message.attributes {
             match attribute {
@@ -86,14 +81,6 @@ mod tests {
         assert_eq!(link, expected);
         let link = Link::from_message(&message(LinkLayerType::Ether, LinkFlags::Up)).unwrap();
         assert_eq!(link.state, LinkState::Down);
-    }
-
-    #[test]
-    fn a_message_about_a_bridges_port_is_not_about_the_interface() {
-        let mut message = message(LinkLayerType::Ether, LinkFlags::Up);
-        assert!(Link::from_message(&message).is_some());
-        message.header.interface_family = AddressFamily::Bridge;
-        assert_eq!(Link::from_message(&message), None);
     }
 
     #[test]

@@ -181,7 +181,7 @@ impl Watcher {
                 None => true,
             },
             M::DelLink(message) => {
-                let Some(Link { ifindex, .. }) = Link::from_message(&message) else { return true };
+                let ifindex = message.header.index;
                 if self.links.remove(&ifindex).is_none() {
                     return true;
                 }
