@@ -73,7 +73,7 @@ pub(crate) fn read<F: Parse, T: Store<F>, Fr: Frame>(
     if mac != interface.mac && (mac != interface.second_mac || mac == 0) {
         return Err(Reason::NotOurMac);
     }
-    F::packet(frame, network)
+    F::packet_quick(frame, network)
 }
 
 /// Decides about a packet whose connection is in the table; `None`: it has none.

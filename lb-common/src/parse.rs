@@ -89,6 +89,14 @@ pub trait Parse: Family {
     /// # Errors
     /// The reason why the packet cannot be balanced.
     fn packet<Fr: Frame>(frame: &Fr, network: Network<Self>) -> Result<Packet<Self>, Reason>;
+    /// The same with a way of its own for the common header: quicker, in twice the code.
+    ///
+    /// # Errors
+    /// As [`Parse::packet`].
+    #[inline(always)]
+    fn packet_quick<Fr: Frame>(frame: &Fr, network: Network<Self>) -> Result<Packet<Self>, Reason> {
+        Self::packet(frame, network)
+    }
 }
 
 macro_rules! at {
@@ -100,9 +108,9 @@ macro_rules! at {
 impl Parse for V4 {
     #[inline(always)]
     fn network<Fr: Frame>(frame: &Fr) -> Option<Network<Self>> {
-        let source: u32 = frame.get(at!(Ipv4Hdr, src_addr))?;
-        let destination: u32 = frame.get(at!(Ipv4Hdr, dst_addr))?;
-        Some(Network { source: source.to_ne_bytes(), destination: destination.to_ne_bytes() })
+        // Both addresses in one read, whose check covers the rest of the header.
+        let [a, b, c, d, e, f, g, h] = frame.get::<u64>(at!(Ipv4Hdr, src_addr))?.to_ne_bytes();
+        Some(Network { source: [a, b, c, d], destination: [e, f, g, h] })
     }
 
     #[inline(always)]
@@ -112,17 +120,35 @@ impl Parse for V4 {
         if vihl >> 4 != 4 || header < IPV4_LEN {
             return Err(Reason::Malformed);
         }
-        let fragment: u16 = frame.get(at!(Ipv4Hdr, frags)).ok_or(Reason::Malformed)?;
-        // RFC 791 section 3.1: more fragments, or an offset.
-        if u16::from_be(fragment) & 0x3fff != 0 {
-            return Err(Reason::Fragment);
-        }
-        let length: u16 = frame.get(at!(Ipv4Hdr, tot_len)).ok_or(Reason::Malformed)?;
-        let length = u32::from(u16::from_be(length));
-        let ttl: u8 = frame.get(at!(Ipv4Hdr, ttl)).ok_or(Reason::Malformed)?;
-        let protocol: u8 = frame.get(at!(Ipv4Hdr, proto)).ok_or(Reason::Malformed)?;
-        transport(frame, n, protocol, ttl, ETH_LEN + header, length, header)
+        rest(frame, n, header)
     }
+
+    #[inline(always)]
+    fn packet_quick<Fr: Frame>(frame: &Fr, n: Network<Self>) -> Result<Packet<Self>, Reason> {
+        // Without options every offset is a constant.
+        if frame.get::<u8>(at!(Ipv4Hdr, vihl)) == Some(PLAIN) {
+            return rest(frame, n, IPV4_LEN);
+        }
+        Self::packet(frame, n)
+    }
+}
+
+/// Version 4, header of five words (RFC 791 section 3.1).
+const PLAIN: u8 = 0x45;
+
+/// Reads what follows the addresses' check. `header` is the length of the IPv4 header.
+#[inline(always)]
+fn rest<Fr: Frame>(frame: &Fr, n: Network<V4>, header: u32) -> Result<Packet<V4>, Reason> {
+    let fragment: u16 = frame.get(at!(Ipv4Hdr, frags)).ok_or(Reason::Malformed)?;
+    // RFC 791 section 3.1: more fragments, or an offset.
+    if u16::from_be(fragment) & 0x3fff != 0 {
+        return Err(Reason::Fragment);
+    }
+    let length: u16 = frame.get(at!(Ipv4Hdr, tot_len)).ok_or(Reason::Malformed)?;
+    let length = u32::from(u16::from_be(length));
+    let ttl: u8 = frame.get(at!(Ipv4Hdr, ttl)).ok_or(Reason::Malformed)?;
+    let protocol: u8 = frame.get(at!(Ipv4Hdr, proto)).ok_or(Reason::Malformed)?;
+    transport(frame, n, protocol, ttl, ETH_LEN + header, length, header)
 }
 
 impl Parse for V6 {
@@ -130,10 +156,10 @@ impl Parse for V6 {
     fn network<Fr: Frame>(frame: &Fr) -> Option<Network<Self>> {
         const SOURCE: u32 = at!(Ipv6Hdr, src_addr);
         const DESTINATION: u32 = at!(Ipv6Hdr, dst_addr);
-        Some(Network {
-            source: [frame.get(SOURCE)?, frame.get(SOURCE + 8)?],
-            destination: [frame.get(DESTINATION)?, frame.get(DESTINATION + 8)?],
-        })
+        // From the end: its check covers the rest of the header.
+        let (d, c) = (frame.get(DESTINATION + 8)?, frame.get(DESTINATION)?);
+        let (b, a) = (frame.get(SOURCE + 8)?, frame.get(SOURCE)?);
+        Some(Network { source: [a, b], destination: [c, d] })
     }
 
     #[inline(always)]
@@ -175,8 +201,6 @@ fn transport<F: Family, Fr: Frame>(
     if length < header + minimum || !frame.has(ETH_LEN + length) {
         return Err(Reason::Malformed);
     }
-    let source: u16 = frame.get(at).ok_or(Reason::Malformed)?;
-    let destination: u16 = frame.get(at + 2).ok_or(Reason::Malformed)?;
     let mut tcp_flags = 0;
     if protocol == protocol::TCP {
         // Data offset and flags (RFC 9293 section 3.1) in one read.
@@ -194,7 +218,9 @@ fn transport<F: Family, Fr: Frame>(
             return Err(Reason::Malformed);
         }
     }
-    let ports = Ports { source: source.to_ne_bytes(), destination: destination.to_ne_bytes() };
+    // Read last: the checks above cover it.
+    let [a, b, c, d] = frame.get::<u32>(at).ok_or(Reason::Malformed)?.to_ne_bytes();
+    let ports = Ports { source: [a, b], destination: [c, d] };
     Ok(Packet {
         source: n.source,
         destination: n.destination,

@@ -64,7 +64,9 @@ pub fn open<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
 ) -> Action {
     let Some(settings) = tables.settings() else { return refuse(tables, Reason::Internal) };
     let Some(mut opening) = tables.scratch() else { return refuse(tables, Reason::Internal) };
-    match read::<F, T, Fr>(tables, settings, frame, ifindex) {
+    // Prefilter and MAC were asked already.
+    let packet = F::network(frame).ok_or(Reason::Malformed).and_then(|network| F::packet(frame, network));
+    match packet {
         Ok(packet) => {
             opening.packet = packet;
             opening.sender = sender(frame, ifindex);

@@ -62,7 +62,12 @@ impl Frame for KernelFrame {
     #[inline(always)]
     fn has(&self, n: u32) -> bool {
         // The mask tells the verifier the range; no frame is longer.
-        self.data + (n & 0x1_ffff) as usize <= self.end
+        let mut length = (n & 0x1_ffff) as usize;
+        // Opaque to the compiler, which would otherwise drop the check of a header that a long enough packet
+        // implies, and which the verifier wants to see.
+        // SAFETY: a move of a register to itself.
+        unsafe { core::arch::asm!("{0} = {0}", inout(reg) length, options(pure, nomem, nostack)) };
+        self.data + length <= self.end
     }
 
     #[inline(always)]

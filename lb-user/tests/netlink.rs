@@ -1,5 +1,5 @@
 //! Next hops and changes against the kernel, in namespaces of the test's own.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 mod support;
 
@@ -240,5 +240,27 @@ fn changes_of_interfaces_addresses_and_routes_are_reported() {
             _ => None,
         })
         .await;
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_interface_that_leaves_a_bridge_is_not_gone() {
+    let (here, _there) = site();
+    within(async {
+        let mut netlink = Netlink::new().unwrap();
+        let mut events = netlink.events().unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        here.run("ip link add br0 type bridge");
+        here.run("ip link set eth0 master br0");
+        here.run("ip link set eth0 nomaster");
+        here.run("ip link del br0");
+        let eth0 = netlink.link("eth0").await.unwrap().unwrap().ifindex;
+        let gone = next(&mut events, |event| match event {
+            NetEvent::LinkGone { ifindex } => Some(*ifindex),
+            _ => None,
+        })
+        .await;
+        assert_ne!(gone, eth0, "only the bridge is");
     });
 }

@@ -122,6 +122,10 @@ const ONLY_RST: u64 = row([CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL]);
 #[inline(always)]
 #[must_use]
 pub const fn next(direction: Direction, flags: u8, state: u8) -> u8 {
+    // Nearly every segment, and the same in all tables.
+    if state == ESTABLISHED && flags & (flag::RST | flag::SYN | flag::FIN | flag::ACK) == flag::ACK {
+        return ESTABLISHED;
+    }
     let only = matches!(direction, Direction::InputOnly);
     let output = matches!(direction, Direction::Output);
     let packed = if flags & flag::RST != 0 {

@@ -5,7 +5,7 @@ use core::mem::offset_of;
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
 use crate::conn::protocol;
-use crate::csum::ChecksumUpdate;
+use crate::csum::{ChecksumUpdate, aged};
 use crate::direct::{Forward, Rewrite};
 use crate::family::{Family, V4, V6};
 use crate::frame::Frame;
@@ -74,11 +74,9 @@ const V6_DESTINATION: u32 = ETH_LEN + offset_of!(Ipv6Hdr, dst_addr) as u32;
 impl Forwardable for V4 {
     #[inline(always)]
     fn age<Fr: Frame>(frame: &mut Fr, packet: &Packet<Self>) -> Option<()> {
-        let old = u16::from_ne_bytes([packet.ttl, packet.protocol]);
-        let new = u16::from_ne_bytes([packet.ttl.wrapping_sub(1), packet.protocol]);
         let checksum: u16 = frame.get(V4_CHECK)?;
         frame.put(V4_TTL, packet.ttl.wrapping_sub(1))?;
-        frame.put(V4_CHECK, ChecksumUpdate::default().word(old, new).apply(checksum))
+        frame.put(V4_CHECK, aged(checksum))
     }
 
     #[inline(always)]
