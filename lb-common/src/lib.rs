@@ -4,12 +4,13 @@
 //! [`run::run`] takes a frame through [`parse`], [`direct`] (lookup, [`connect`], [`persist`],
 //! [`sched`]) and [`fwd`] over two traits, [`frame::Frame`] and [`tables::Store`]. `unsafe` lives in
 //! [`abi`] alone.
-#![no_std]
+#![cfg_attr(not(any(test, feature = "testing")), no_std)]
 #![deny(unsafe_code)]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
-#[cfg(any(test, feature = "testing"))]
-extern crate std;
+/// What tests of other crates use as well names this one from outside.
+#[cfg(test)]
+extern crate self as lb_common;
 
 #[allow(
     unsafe_code,
@@ -35,5 +36,7 @@ pub mod sched;
 pub mod tables;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use abi::ABI_VERSION;

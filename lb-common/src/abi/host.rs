@@ -1,8 +1,6 @@
 //! Elements of a map in ordinary memory, for tests: the same accessors work on them as on the kernel's.
 
 use core::cell::UnsafeCell;
-use std::boxed::Box;
-use std::vec::Vec;
 
 use super::connection::{Bucket4, Bucket6};
 use super::entry::{Entry4, Entry6};

@@ -1,10 +1,8 @@
 //! The maps as ordinary memory.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::boxed::Box;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
-use std::vec::Vec;
 
 use crate::abi::{
     Bucket4, Bucket6, Counters, Counts, Destination, Entry4, Entry6, FwmarkKey, Hop, ICMP_BUCKETS,
@@ -91,9 +89,9 @@ impl HostTables {
             services6: HashMap::new(),
             fwmarks: HashMap::new(),
             marks: Vec::new(),
-            slots: std::vec![0; SLOTS],
-            destinations: std::vec![Destination::default(); DESTINATIONS as usize],
-            prefilter: std::vec![0; PREFILTER_BITS as usize / 64],
+            slots: vec![0; SLOTS],
+            destinations: vec![Destination::default(); DESTINATIONS as usize],
+            prefilter: vec![0; PREFILTER_BITS as usize / 64],
             routes: BTreeMap::new(),
             connections4: Memory::new(buckets),
             connections6: Memory::new(buckets),
@@ -104,7 +102,7 @@ impl HostTables {
             schedules: (0..SERVICES).map(|_| AtomicU64::new(0)).collect(),
             counters: (0..DESTINATIONS).map(|_| Accounts::default()).collect(),
             reasons: (0..REASONS).map(|_| AtomicU64::new(0)).collect(),
-            limits: Mutex::new(std::vec![IcmpBucket::default(); ICMP_BUCKETS as usize + 1]),
+            limits: Mutex::new(vec![IcmpBucket::default(); ICMP_BUCKETS as usize + 1]),
             wanted: Mutex::new(Vec::new()),
         };
         super::site::prepare(&mut tables, buckets);

@@ -6,8 +6,6 @@
 mod host;
 mod site;
 
-use std::vec::Vec;
-
 pub use self::host::HostTables;
 pub use self::site::{DIRECTOR_MAC, ServiceSpec, fill, weights};
 use crate::family::{V4, V6};
@@ -35,7 +33,7 @@ pub fn run_all<T: Store<V4> + Store<V6>, Fr: Frame>(tables: &T, frame: &mut Fr, 
 
 /// Directs a copy of the frame `bytes`; what to do with it, and its bytes afterwards.
 pub fn direct_bytes<T: Store<V4> + Store<V6>>(tables: &T, bytes: &[u8], ifindex: u32) -> (Action, Vec<u8>) {
-    let mut memory = std::vec![0; HEADROOM];
+    let mut memory = vec![0; HEADROOM];
     memory.extend_from_slice(bytes);
     let end = memory.len();
     let mut frame = SliceFrame::new(&mut memory, HEADROOM, end);

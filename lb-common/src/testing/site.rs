@@ -1,7 +1,5 @@
 //! What the daemon would write: settings, services, destinations and their slots, for tests.
 
-use std::vec::Vec;
-
 use super::HostTables;
 use crate::abi::{
     Destination, FwmarkKey, Interface, Schedule, Service, ServiceKey4, ServiceKey6, Settings,
