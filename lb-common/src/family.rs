@@ -50,9 +50,8 @@ impl Ports {
 
     #[inline(always)]
     const fn rest(self, protocol: u8) -> u64 {
-        u16::from_le_bytes(self.source) as u64
-            | (u16::from_le_bytes(self.destination) as u64) << 16
-            | (protocol as u64) << 32
+        // Source in the low half: little-endian, as all targets are.
+        crate::abi::ports_word(self) as u64 | (protocol as u64) << 32
     }
 }
 

@@ -219,8 +219,7 @@ fn transport<F: Family, Fr: Frame>(
         }
     }
     // Read last: the checks above cover it.
-    let [a, b, c, d] = frame.get::<u32>(at).ok_or(Reason::Malformed)?.to_ne_bytes();
-    let ports = Ports { source: [a, b], destination: [c, d] };
+    let ports = crate::abi::ports(frame.get::<u32>(at).ok_or(Reason::Malformed)?);
     Ok(Packet {
         source: n.source,
         destination: n.destination,

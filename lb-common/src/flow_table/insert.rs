@@ -94,7 +94,9 @@ pub fn insert<T: Table>(
     let place = room.place;
     let Some(home) = table.bucket(place.home) else { return Insertion::Full };
     let now = body.last_seen;
-    let mut best = score(home, place.start, now);
+    // Nearly always the first way is free, which is the best score there is.
+    let first_is_free = Word(home.way(place.start).word()).is_free();
+    let mut best = if first_is_free { 0 } else { score(home, place.start, now) };
     if best >> RANK_SHIFT >= WEAK && place.partner != place.home {
         let Some(partner) = table.bucket(place.partner) else { return Insertion::Full };
         let other = score(partner, place.start, now);

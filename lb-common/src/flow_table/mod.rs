@@ -134,8 +134,8 @@ impl<E: Entry> Found<E> {
     #[inline(always)]
     #[must_use]
     pub fn still(&self) -> bool {
-        let now = Word(self.entry.word());
-        now.is_live() && now.generation() == self.word.generation()
+        // What was found is live, so this is "live, and of the same generation" in one comparison.
+        (self.entry.word() ^ self.word.0) & (Word::STATUS | Word::GENERATION) == 0
     }
 }
 
