@@ -56,7 +56,10 @@ pub struct HostTables {
     pub templates4: Memory<Bucket4>,
     /// Map `TEMPLATES6`.
     pub templates6: Memory<Bucket6>,
+    /// The tick; after so many more reads of it, the next one.
     now: AtomicU32,
+    reads: AtomicU32,
+    next: AtomicU32,
     counts: Vec<[AtomicU32; 4]>,
     schedules: Vec<AtomicU64>,
     counters: Vec<Accounts>,
@@ -98,6 +101,8 @@ impl HostTables {
             templates4: Memory::new(buckets),
             templates6: Memory::new(buckets),
             now: AtomicU32::new(0),
+            reads: AtomicU32::new(0),
+            next: AtomicU32::new(0),
             counts: (0..DESTINATIONS).map(|_| Default::default()).collect(),
             schedules: (0..SERVICES).map(|_| AtomicU64::new(0)).collect(),
             counters: (0..DESTINATIONS).map(|_| Accounts::default()).collect(),
@@ -111,7 +116,14 @@ impl HostTables {
 
     /// Sets the tick.
     pub fn set_now(&self, now: u32) {
+        self.set_now_until(now, 0, now);
+    }
+
+    /// Sets the tick for so many reads of it, and the one after: on a real machine it changes at any moment.
+    pub fn set_now_until(&self, now: u32, reads: u32, next: u32) {
         self.now.store(now, Ordering::SeqCst);
+        self.next.store(next, Ordering::SeqCst);
+        self.reads.store(reads, Ordering::SeqCst);
     }
 
     /// Connections of a destination.
@@ -227,6 +239,8 @@ impl Clone for HostTables {
             templates4: self.templates4.clone(),
             templates6: self.templates6.clone(),
             now: word(&self.now),
+            reads: word(&self.reads),
+            next: word(&self.next),
             counts: self.counts.iter().map(|c| c.each_ref().map(word)).collect(),
             schedules: self.schedules.iter().map(double).collect(),
             counters: self.counters.iter().map(|c| c.each_ref().map(double)).collect(),
@@ -239,7 +253,11 @@ impl Clone for HostTables {
 
 impl Tables for HostTables {
     fn now(&self) -> u32 {
-        self.now.load(Ordering::SeqCst)
+        let left = |reads: u32| reads.checked_sub(1);
+        match self.reads.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left) {
+            Ok(_) => self.now.load(Ordering::SeqCst),
+            Err(_) => self.next.load(Ordering::SeqCst),
+        }
     }
 
     fn settings(&self) -> Option<&Settings> {

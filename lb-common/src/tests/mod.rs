@@ -5,4 +5,5 @@ pub(crate) mod frames;
 #[path = "../../tests/shared/random.rs"]
 pub(crate) mod random;
 
+mod fixtures;
 mod sequences;

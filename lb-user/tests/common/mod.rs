@@ -5,6 +5,8 @@
 //! neighbours have no part in it. Takes away what it pinned, also after a failure.
 #![allow(dead_code, reason = "each of the test programs uses its part")]
 
+#[path = "../../../lb-common/tests/shared/fixtures.rs"]
+pub(crate) mod fixtures;
 #[path = "../../../lb-common/tests/shared/frames.rs"]
 pub(crate) mod frames;
 #[path = "../../../lb-common/tests/shared/random.rs"]
@@ -18,9 +20,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use aya::maps::{Array, Map, MapData};
 use lb_common::abi::{
-    Bucket4, Bucket6, Destination, FwmarkKey, ICMP_BUCKETS, IcmpBucket, Memory, Plain, Schedule, ServiceKey4,
-    ServiceKey6, destination_flags,
+    Bucket4, Bucket6, FwmarkKey, ICMP_BUCKETS, IcmpBucket, Memory, Plain, Schedule, ServiceKey4, ServiceKey6,
+    destination_flags,
 };
+use lb_common::family::{Family as _, V6};
+use lb_common::limit;
 use lb_common::reason::Reason;
 use lb_common::run::Action;
 use lb_common::tables::Tables as _;
@@ -183,12 +187,18 @@ impl Kernel {
         for index in std::mem::take(&mut self.used) {
             self.limits.set(index, [0], 0).unwrap();
         }
-        let services: Vec<_> = services(host).collect();
+        self.configure(host, true);
+        self.reasons = self.all_reasons();
+    }
+
+    /// Makes what the daemon writes as on the host, but for the settings; the destinations' counts start from 0
+    /// where they are `fresh`.
+    pub(crate) fn configure(&mut self, host: &HostTables, fresh: bool) {
         let mut ops: Vec<MapOp> = self.services.drain(..).map(|key| MapOp::RemoveService { key }).collect();
         let in_use =
             host.destinations.iter().filter(|d| d.flags & destination_flags::IN_USE != 0).count() as u32;
         for (id, value) in (0..in_use.max(self.destinations)).zip(&host.destinations) {
-            ops.push(MapOp::PutDestination { id, value: Box::new(*value), fresh: true });
+            ops.push(MapOp::PutDestination { id, value: Box::new(*value), fresh });
         }
         self.destinations = in_use;
         ops.push(MapOp::PutSlots { first: 0, ids: host.slots.clone() });
@@ -201,12 +211,11 @@ impl Kernel {
             let value = host.interfaces.get(&u32::from(index)).copied().unwrap_or_default();
             ops.push(MapOp::PutInterface { index, value });
         }
-        for (key, value) in services {
-            self.services.push(key);
+        for (key, value) in services(host) {
+            self.services.push(key.clone());
             ops.push(MapOp::PutService { key, value: Box::new(value) });
         }
         self.execute(&ops);
-        self.reasons = self.all_reasons();
     }
 
     /// Makes the tables of flows those of the host.
@@ -231,6 +240,7 @@ impl Kernel {
 
     /// Runs the director over a frame; the first and the last tick it can have seen.
     pub(crate) fn run(&mut self, frame: &[u8], ifindex: u32) -> (Run, u32, u32) {
+        self.used.extend([ICMP_BUCKETS, limit::bucket(source(frame))]);
         let first = self.tick();
         let run = self.dataplane.run(frame, ifindex, 1).unwrap();
         (run, first, self.tick())
@@ -267,7 +277,6 @@ impl Kernel {
             let kernel = Schedule(self.schedules.get(&id, 0).unwrap()[0]);
             compare(&format!("schedule of {id}"), &host.schedule(id), &kernel)?;
         }
-        self.used.extend((0..=ICMP_BUCKETS).filter(|i| host.limit(*i) != IcmpBucket::default()));
         for index in &self.used {
             let kernel = IcmpBucket::from_words(&self.limits.get(index, 0).unwrap()).unwrap();
             compare(&format!("tokens of {index}"), &host.limit(*index), &kernel)?;
@@ -297,6 +306,12 @@ fn services(host: &HostTables) -> impl Iterator<Item = (ServiceKey, lb_common::a
     four.chain(six).chain(marks)
 }
 
+/// Source address of a frame, folded to 32 bits.
+fn source(frame: &[u8]) -> u32 {
+    let word = |at: usize| frame.get(at..at + 8).map_or(0, |b| u64::from_ne_bytes(b.try_into().unwrap()));
+    if frame.get(12) == Some(&0x86) { V6::fold([word(22), word(30)]) } else { word(26) as u32 }
+}
+
 /// XDP's number of an action (include/uapi/linux/bpf.h: enum xdp_action).
 pub(crate) fn number(action: Action) -> u32 {
     match action {
@@ -307,27 +322,5 @@ pub(crate) fn number(action: Action) -> u32 {
     }
 }
 
-/// A destination of a service, behind interface 1.
-pub(crate) fn destination(address: &str, port: u16, method: lb_common::fwd::ForwardingMethod) -> Destination {
-    let ip: IpAddr = address.parse().unwrap();
-    let (family, wide) = match ip {
-        IpAddr::V4(a) => {
-            let mut wide = [0; 16];
-            wide[..4].copy_from_slice(&a.octets());
-            (4, wide)
-        }
-        IpAddr::V6(a) => (6, a.octets()),
-    };
-    Destination {
-        hop: lb_common::abi::Hop::new([2, 0, 0, 0, 0, 0x11], 1),
-        weight: 1,
-        address: wide,
-        port: port.to_be_bytes(),
-        family,
-        method: method as u8,
-        ..Destination::default()
-    }
-}
-
-/// Unused on purpose: names the layouts that the arrays above hold.
+/// The layouts that the arrays above hold.
 const _: () = assert!(size_of::<Bucket4>() == 32 * 8 && size_of::<Bucket6>() == 64 * 8);
