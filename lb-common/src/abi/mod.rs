@@ -17,7 +17,7 @@ pub use self::connection::{
     Bucket4, Bucket6, Connection4, Connection6, FlowKey4, FlowKey6, WAYS, connection_flags,
 };
 pub use self::entry::{Entry4, Entry6};
-pub use self::raw::{ports, ports_word, read_raw, through, ways, write_raw};
+pub use self::raw::{read_raw, through, ways, write_raw};
 pub use self::service::{
     Destination, FwmarkKey, Hop, MarkRule, Service, ServiceKey4, ServiceKey6, destination_flags,
     service_flags,
