@@ -1,6 +1,5 @@
 //! Words out of byte slices, for the host's frames; and by way of memory, for the verifier.
 
-use crate::family::Ports;
 use crate::frame::Raw;
 
 /// Reads a native word; `None` where the slice is of another size.
@@ -22,22 +21,6 @@ pub fn write_raw<T: Raw>(bytes: &mut [u8], value: T) -> Option<()> {
     // SAFETY: as above.
     unsafe { core::ptr::write_unaligned(bytes.as_mut_ptr().cast::<T>(), value) };
     Some(())
-}
-
-/// Ports out of the word they are in the packet. Not put together from bytes: the compiler would carry them as four.
-#[inline(always)]
-#[must_use]
-pub const fn ports(word: u32) -> Ports {
-    // SAFETY: four bytes without padding, aligned alike.
-    unsafe { core::mem::transmute::<u32, Ports>(word) }
-}
-
-/// The inverse of [`ports`].
-#[inline(always)]
-#[must_use]
-pub const fn ports_word(ports: Ports) -> u32 {
-    // SAFETY: as above.
-    unsafe { core::mem::transmute::<Ports, u32>(ports) }
 }
 
 /// Returns `value` by way of memory: neither compiler nor verifier know of it what they knew before.
