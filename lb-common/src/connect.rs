@@ -302,6 +302,7 @@ fn service<'a, F: Family, T: Store<F>>(
 }
 
 /// The walk over the rules that give marks: first match wins.
+#[derive(Clone, Copy)]
 struct Marks {
     address: [u8; 16],
     family: u8,

@@ -9,7 +9,7 @@ use crate::parse::Packet;
 use crate::reason::Reason;
 
 /// A step of a walk over slots: `true` ends the walk.
-pub trait Walk {
+pub trait Walk: Copy {
     /// Looks at the `i`-th slot of the walk.
     fn step<T: Tables>(&mut self, tables: &T, i: u32) -> bool;
 }

@@ -33,12 +33,16 @@ fn counts(id: u32) -> Option<*mut Counts> {
     maps::COUNTS.get_ptr_mut(id)
 }
 
+/// Element of `SCRATCH` that holds a walk.
+const WALK: u32 = 2;
+
 /// The callback of `bpf_loop`: 0 goes on, 1 ends.
-unsafe extern "C" fn step<W: Walk>(i: u32, walk: *mut W) -> i64 {
+unsafe extern "C" fn step<W: Walk>(i: u32, _: *mut core::ffi::c_void) -> i64 {
     // A walk reads maps only, never the frame.
     let tables = KernelTables { ctx: core::ptr::null_mut() };
-    // SAFETY: `walk` is the pointer given to bpf_loop below, which outlives it.
-    i64::from(unsafe { &mut *walk }.step(&tables, i))
+    let Some(cell) = maps::SCRATCH.get_ptr_mut(WALK) else { return 1 };
+    // SAFETY: `walk` below put it there, and large enough is the memory by its assertion.
+    i64::from(unsafe { &mut *cell.cast::<W>() }.step(&tables, i))
 }
 
 impl Tables for KernelTables {
@@ -187,9 +191,17 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn walk<W: Walk>(&self, count: u32, walk: &mut W) {
-        // SAFETY: the callback has the signature that bpf_loop calls, and `walk` outlives the call.
+        const { assert!(size_of::<W>() <= size_of::<maps::Scratch>()) };
+        let Some(cell) = maps::SCRATCH.get_ptr_mut(WALK) else { return };
+        let cell = cell.cast::<W>();
+        // The walk lies in a map while it goes on: kernels before 6.7 check a callback as if it ran once, and
+        // would take branches away that only a later step takes, if its state were on the stack.
+        // SAFETY: this CPU's own memory, large enough, in use once at a time; the callback has the signature
+        // that bpf_loop calls.
         unsafe {
-            bpf_loop(count, step::<W> as *mut core::ffi::c_void, (walk as *mut W).cast(), 0);
+            core::ptr::write_volatile(cell, *walk);
+            bpf_loop(count, step::<W> as *mut core::ffi::c_void, core::ptr::null_mut(), 0);
+            *walk = core::ptr::read_volatile(cell);
         }
     }
 }

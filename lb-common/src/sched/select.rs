@@ -76,6 +76,7 @@ fn state<T: Tables>(tables: &T, service: &Service) -> (Schedule, Schedule) {
 }
 
 /// Walks forward from a position, wrapping once, to the first usable slot.
+#[derive(Clone, Copy)]
 struct Forward {
     first: u32,
     slots: u32,
@@ -125,6 +126,7 @@ fn round_robin<T: Tables>(tables: &T, service: &Service) -> Option<u32> {
 
 /// The walk of wrr: from the entry after the last one, the first with a weight of at least the
 /// current one; at the list's end the current weight falls by the step.
+#[derive(Clone, Copy)]
 struct Weighted {
     first: u32,
     slots: u32,
@@ -218,6 +220,7 @@ fn weighted_round_robin<T: Tables>(tables: &T, service: &Service) -> Option<u32>
 }
 
 /// sh with its fallback (ip_vs_sh.c: ip_vs_sh_get, ip_vs_sh_get_fallback).
+#[derive(Clone, Copy)]
 struct Fallback {
     first: u32,
     client: u32,
@@ -255,6 +258,7 @@ fn hashed<T: Tables>(tables: &T, service: &Service, client: u32, port: u16) -> O
 }
 
 /// Keeps the best of all usable destinations; ties keep the first in walk order.
+#[derive(Clone, Copy)]
 struct Least {
     first: u32,
     kind: u8,
