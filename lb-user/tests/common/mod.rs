@@ -212,7 +212,7 @@ impl Kernel {
             ops.push(MapOp::PutInterface { index, value });
         }
         for (key, value) in services(host) {
-            self.services.push(key.clone());
+            self.services.push(key);
             ops.push(MapOp::PutService { key, value: Box::new(value) });
         }
         self.execute(&ops);
