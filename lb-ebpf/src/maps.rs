@@ -72,6 +72,11 @@ pub type Scratch = [u64; 48];
 /// Room for connections that are being opened, of each CPU: IPv4, IPv6. Written by the program.
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
+/// Room for the state of a walk.
+pub type WalkState = [u64; 8];
+/// The state of the walk that a CPU is in. Written by the program.
+#[map]
+pub static WALK: PerCpuArray<WalkState> = PerCpuArray::with_max_entries(1, 0);
 /// Events to the daemon.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(64 * 1024, 0);

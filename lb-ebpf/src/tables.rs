@@ -34,11 +34,12 @@ fn counts(id: u32) -> Option<*mut Counts> {
 }
 
 /// The callback of `bpf_loop`: 0 goes on, 1 ends.
-unsafe extern "C" fn step<W: Walk>(i: u32, walk: *mut W) -> i64 {
+unsafe extern "C" fn step<W: Walk>(i: u32, _: *mut core::ffi::c_void) -> i64 {
+    let Some(walk) = maps::WALK.get_ptr_mut(0) else { return 1 };
     // A walk reads maps only, never the frame.
     let tables = KernelTables { ctx: core::ptr::null_mut() };
-    // SAFETY: `walk` is the pointer given to bpf_loop below, which outlives it.
-    i64::from(unsafe { &mut *walk }.step(&tables, i))
+    // SAFETY: this CPU's own memory, in which `walk` below put a W; it fits, and a CPU is in one walk at a time.
+    i64::from(unsafe { &mut *walk.cast::<W>() }.step(&tables, i))
 }
 
 impl Tables for KernelTables {
@@ -187,9 +188,17 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn walk<W: Walk>(&self, count: u32, walk: &mut W) {
-        // SAFETY: the callback has the signature that bpf_loop calls, and `walk` outlives the call.
+        const { assert!(size_of::<W>() <= size_of::<maps::WalkState>() && align_of::<W>() <= 8) };
+        let Some(state) = maps::WALK.get_ptr_mut(0) else { return };
+        let state = state.cast::<W>();
+        // The state goes by way of a map. Verifiers before 6.8 look at a callback once, with what they know of the
+        // stack at its first call, and take out as dead what can happen from the second one on.
+        // SAFETY: this CPU's own memory, large enough and aligned; a Walk is plain data, moved there and back. The
+        // callback has the signature that bpf_loop calls.
         unsafe {
-            bpf_loop(count, step::<W> as *mut core::ffi::c_void, (walk as *mut W).cast(), 0);
+            core::ptr::copy_nonoverlapping(&raw const *walk, state, 1);
+            bpf_loop(count, step::<W> as *mut core::ffi::c_void, core::ptr::null_mut(), 0);
+            core::ptr::copy_nonoverlapping(state, &raw mut *walk, 1);
         }
     }
 }

@@ -54,7 +54,8 @@ mod differential {
     ) -> Result<(), String> {
         let (action, bytes) = direct_bytes(host, frame, ifindex);
         if number(action) != run.action {
-            return Err(format!("action: host {action:?}, kernel {}", run.action));
+            let maps = kernel.compare(host).err().unwrap_or_default();
+            return Err(format!("action: host {action:?}, kernel {}; {maps}", run.action));
         }
         // What is dropped may be half rewritten.
         if run.action != 1 && bytes != run.frame {

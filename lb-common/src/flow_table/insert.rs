@@ -52,6 +52,8 @@ fn rank<E: Entry>(entry: E, word: Word, now: u32) -> (u64, u32) {
     let over =
         below(u64::from(entry.timeout()), u64::from(age)) & below(u64::from(age), AHEAD) & !kept & live;
     let weak = (u64::from(word.0 & Word::WEAK) / u64::from(Word::WEAK)) & live;
+    // Such a tick is an age of nothing, not of a month.
+    let age = age * (below(u64::from(age), AHEAD) as u32);
     // 3 points for a free slot, 2 for one that is over, 1 for a weak one: the best of what holds.
     let points = free << 1 | free | over << 1 | (weak & !over);
     (TAKEN - (points & 3), age)

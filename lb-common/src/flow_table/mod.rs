@@ -10,6 +10,9 @@
 mod insert;
 mod word;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::insert::{Insertion, Room, insert};
 pub use self::word::Word;
 use crate::abi::{NONE, WAYS};
