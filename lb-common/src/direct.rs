@@ -84,7 +84,7 @@ pub(crate) fn direct<F: Family, T: Store<F>>(
     packet: &Packet<F>,
 ) -> Option<Verdict<F>> {
     let view = View::<F, T>::new(tables, settings, FlowTable::Connections);
-    let key = F::key(packet.source, packet.destination, packet.ports, packet.protocol);
+    let key = F::key_by_word(packet.source, packet.destination, packet.port_word, packet.protocol);
     let found = flow_table::find(&view, &key, view.place(&key))?;
     existing(tables, settings, tables.now(), packet, found)
 }

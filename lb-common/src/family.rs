@@ -12,7 +12,12 @@ pub trait Family: Copy + 'static {
     const NUMBER: u8;
 
     /// Key of a flow; ports as raw network bytes in native words.
-    fn key(source: Self::Address, destination: Self::Address, ports: Ports, protocol: u8) -> Self::Key;
+    #[inline(always)]
+    fn key(source: Self::Address, destination: Self::Address, ports: Ports, protocol: u8) -> Self::Key {
+        Self::key_by_word(source, destination, ports.word(), protocol)
+    }
+    /// The same with both ports in one word, as they lie in the packet.
+    fn key_by_word(source: Self::Address, destination: Self::Address, ports: u32, protocol: u8) -> Self::Key;
     /// Protocol of a key.
     fn protocol(key: &Self::Key) -> u8;
     /// The address in the first bytes of sixteen.
@@ -48,12 +53,27 @@ impl Ports {
         Self { source: source.to_be_bytes(), destination: destination.to_be_bytes() }
     }
 
+    /// Ports from the word they are in the packet.
     #[inline(always)]
-    const fn rest(self, protocol: u8) -> u64 {
-        u16::from_le_bytes(self.source) as u64
-            | (u16::from_le_bytes(self.destination) as u64) << 16
-            | (protocol as u64) << 32
+    #[must_use]
+    pub const fn from_word(word: u32) -> Self {
+        let [a, b, c, d] = word.to_ne_bytes();
+        Self { source: [a, b], destination: [c, d] }
     }
+
+    /// The inverse of [`Ports::from_word`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(self) -> u32 {
+        let ([a, b], [c, d]) = (self.source, self.destination);
+        u32::from_ne_bytes([a, b, c, d])
+    }
+}
+
+/// Last word of a key.
+#[inline(always)]
+const fn rest(ports: u32, protocol: u8) -> u64 {
+    ports as u64 | (protocol as u64) << 32
 }
 
 /// IPv4.
@@ -70,10 +90,10 @@ impl Family for V4 {
     const NUMBER: u8 = 4;
 
     #[inline(always)]
-    fn key(source: [u8; 4], destination: [u8; 4], ports: Ports, protocol: u8) -> FlowKey4 {
+    fn key_by_word(source: [u8; 4], destination: [u8; 4], ports: u32, protocol: u8) -> FlowKey4 {
         let addresses =
             u64::from(u32::from_le_bytes(source)) | u64::from(u32::from_le_bytes(destination)) << 32;
-        FlowKey4 { addresses, rest: ports.rest(protocol) }
+        FlowKey4 { addresses, rest: rest(ports, protocol) }
     }
     #[inline(always)]
     fn protocol(key: &FlowKey4) -> u8 {
@@ -134,8 +154,8 @@ impl Family for V6 {
     const NUMBER: u8 = 6;
 
     #[inline(always)]
-    fn key(source: [u64; 2], destination: [u64; 2], ports: Ports, protocol: u8) -> FlowKey6 {
-        FlowKey6 { source, destination, rest: ports.rest(protocol) }
+    fn key_by_word(source: [u64; 2], destination: [u64; 2], ports: u32, protocol: u8) -> FlowKey6 {
+        FlowKey6 { source, destination, rest: rest(ports, protocol) }
     }
     #[inline(always)]
     fn protocol(key: &FlowKey6) -> u8 {

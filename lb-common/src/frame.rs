@@ -11,7 +11,7 @@ impl Raw for u64 {}
 pub const MAX_WORDS: u32 = 40;
 
 /// A frame. Offsets are bytes from its start; a read or write past its end is `None`.
-pub trait Frame {
+pub trait Frame: Sized {
     /// Reads a native word at `offset`, which need not be aligned.
     fn get<T: Raw>(&self, offset: u32) -> Option<T>;
     /// Writes a native word at `offset`.
@@ -32,6 +32,10 @@ pub trait Frame {
     fn grow_front(&mut self, n: u32) -> Option<()>;
     /// Cuts the frame to `length` bytes.
     fn truncate(&mut self, length: u32) -> Option<()>;
+    /// The frame, out of `self`, which is not to be used until the frame is put back: for handing it to a function
+    /// that is not inlined. A reference to `self` would keep it in memory from its first to its last use.
+    #[must_use]
+    fn take(&mut self) -> Self;
 }
 
 /// A frame in ordinary memory, with headroom, for the host.
@@ -95,5 +99,9 @@ impl Frame for SliceFrame<'_> {
         }
         self.end = end;
         Some(())
+    }
+
+    fn take(&mut self) -> Self {
+        Self { memory: core::mem::take(&mut self.memory), ..*self }
     }
 }

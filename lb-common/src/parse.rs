@@ -68,6 +68,8 @@ pub struct Packet<F: Family> {
     pub destination: F::Address,
     /// Ports.
     pub ports: Ports,
+    /// The same in one word, for the key: put together again from the above, it would be carried as four bytes.
+    pub port_word: u32,
     /// IP protocol.
     pub protocol: u8,
     /// Flags byte of the TCP header, 0 for UDP.
@@ -219,12 +221,12 @@ fn transport<F: Family, Fr: Frame>(
         }
     }
     // Read last: the checks above cover it.
-    let [a, b, c, d] = frame.get::<u32>(at).ok_or(Reason::Malformed)?.to_ne_bytes();
-    let ports = Ports { source: [a, b], destination: [c, d] };
+    let port_word = frame.get::<u32>(at).ok_or(Reason::Malformed)?;
     Ok(Packet {
         source: n.source,
         destination: n.destination,
-        ports,
+        ports: Ports::from_word(port_word),
+        port_word,
         protocol,
         tcp_flags,
         ttl,

@@ -103,11 +103,10 @@ fn execute<F: Forwardable + Icmp, T: Store<F>, Fr: Frame>(
                 return refuse(tables, Reason::IcmpRateLimited);
             }
             tables.count(reason);
-            if answer::<F, Fr>(frame, error) != 0 {
-                Action::Transmit
-            } else {
-                refuse(tables, Reason::RewriteFailed)
-            }
+            let mut taken = frame.take();
+            let answered = answer::<F, Fr>(&mut taken, error);
+            *frame = taken;
+            if answered != 0 { Action::Transmit } else { refuse(tables, Reason::RewriteFailed) }
         }
         Verdict::Forward(forward) => {
             if rewrite(frame, packet, &forward).is_none() {

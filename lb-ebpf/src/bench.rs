@@ -20,9 +20,13 @@ use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::{Array, HashMap, ProgramArray};
 use aya_ebpf::programs::XdpContext;
 use lb_common::abi::{self, FlowKey4};
+use lb_common::family::V4;
+use lb_common::flow_table::{self, Entry as _, Table as _};
 use lb_common::frame::{Frame, Raw};
+use lb_common::tables::{FlowTable, Tables as _, View};
 
 use crate::frame::KernelFrame;
+use crate::tables::KernelTables;
 
 /// The frame that feeders write back. Written by the bench.
 #[repr(C, align(8))]
@@ -237,4 +241,18 @@ pub fn parsed(ctx: XdpContext) -> u32 {
         Some(key) if key.addresses ^ key.rest != 0 => xdp_action::XDP_TX,
         _ => xdp_action::XDP_ABORTED,
     }
+}
+
+/// A hit in the director's own table of connections, with nothing around it.
+#[xdp]
+#[inline(always)]
+pub fn bucket(ctx: XdpContext) -> u32 {
+    let tables = KernelTables::new(ctx.ctx);
+    let (Some(key), Some(settings)) = (parse(&KernelFrame::new(ctx.ctx)), tables.settings()) else {
+        return xdp_action::XDP_ABORTED;
+    };
+    let view = View::<V4, _>::new(&tables, settings, FlowTable::Connections);
+    let Some(found) = flow_table::find(&view, &key, view.place(&key)) else { return xdp_action::XDP_ABORTED };
+    found.entry.set_last_seen(found.entry.last_seen());
+    xdp_action::XDP_TX
 }

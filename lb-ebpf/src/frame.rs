@@ -120,4 +120,9 @@ impl Frame for KernelFrame {
         *self = Self::new(self.ctx);
         (failed == 0).then_some(())
     }
+
+    #[inline(always)]
+    fn take(&mut self) -> Self {
+        Self { ..*self }
+    }
 }

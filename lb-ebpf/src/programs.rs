@@ -21,10 +21,30 @@ pub fn director(ctx: XdpContext) -> u32 {
         return act(action);
     }
     // The first nibble of the network header tells the two programs apart: `run` has checked the rest.
-    let family = KernelFrame::new(ctx.ctx).get::<u8>(14).map_or(0, |b| b >> 4);
-    // SAFETY: a jump, or nothing where the daemon has not put the program there.
-    unsafe { maps::OPENERS.tail_call(&ctx, u32::from(family)) };
+    match KernelFrame::new(ctx.ctx).get::<u8>(14).map_or(0, |b| b >> 4) {
+        4 => tail_call::<4>(&ctx),
+        6 => tail_call::<6>(&ctx),
+        _ => {}
+    }
     xdp_action::XDP_PASS
+}
+
+/// Jumps to the opener of an IP version; comes back where the daemon has not put it there.
+#[inline(always)]
+fn tail_call<const VERSION: u32>(ctx: &XdpContext) {
+    // Written out, so that each call keeps a number of its own: the kernel makes such a call a direct jump, and one with
+    // a number from a register an indirect one, which the CPU's mitigations make dear.
+    // SAFETY: the helper's arguments, and what a helper may change; r0 is not written.
+    unsafe {
+        core::arch::asm!(
+            "r3 = {version}",
+            "call 12",
+            version = const VERSION,
+            inout("r1") ctx.ctx => _,
+            inout("r2") &raw const maps::OPENERS => _,
+            out("r3") _, out("r4") _, out("r5") _, out("r0") _,
+        );
+    }
 }
 
 /// Opens IPv4 connections: the director's tail call for frames without one.

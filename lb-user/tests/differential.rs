@@ -54,8 +54,11 @@ mod differential {
     ) -> Result<(), String> {
         let (action, bytes) = direct_bytes(host, frame, ifindex);
         if number(action) != run.action {
-            let maps = kernel.compare(host).err().unwrap_or_default();
-            return Err(format!("action: host {action:?}, kernel {}; {maps}", run.action));
+            let counted: Vec<_> = kernel.reasons().into_iter().filter(|(_, n)| *n != 0).collect();
+            return Err(format!(
+                "action: host {action:?}, kernel {} with {:02x?}, which counted {counted:?}",
+                run.action, run.frame
+            ));
         }
         // What is dropped may be half rewritten.
         if run.action != 1 && bytes != run.frame {

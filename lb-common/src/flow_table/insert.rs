@@ -96,7 +96,9 @@ pub fn insert<T: Table>(
     let place = room.place;
     let Some(home) = table.bucket(place.home) else { return Insertion::Full };
     let now = body.last_seen;
-    let mut best = score(home, place.start, now);
+    // Nearly always the first way is free, which is the best score there is.
+    let first_is_free = Word(home.way(place.start).word()).is_free();
+    let mut best = if first_is_free { 0 } else { score(home, place.start, now) };
     if best >> RANK_SHIFT >= WEAK && place.partner != place.home {
         let Some(partner) = table.bucket(place.partner) else { return Insertion::Full };
         let other = score(partner, place.start, now);
@@ -133,15 +135,19 @@ pub fn insert<T: Table>(
     if displaced {
         home.add_gate(1);
     }
-    entry.publish(word.0);
+    // By a swap, though nobody else writes a claimed slot: it is a full barrier between the publishing and the
+    // look for a twin, which a store is not. Of two that publish one key at once, one at least sees the other.
+    entry.swap_word(old.next(Word::CLAIMED), word.0);
     let found = Found { entry, word };
-    let mut first = first_way(home, &body.key);
-    if displaced && first == WAYS {
-        first = first_way(base, &body.key) | WAYS;
+    let (in_home, in_partner) = if displaced { (WAYS, way) } else { (way, WAYS) };
+    let mut count = twins(home, &body.key, in_home);
+    if home.gate() != 0
+        && let Some(partner) = table.bucket(place.partner)
+    {
+        count += twins(partner, &body.key, in_partner);
     }
-    let ours = if displaced { way | WAYS } else { way };
-    if crate::abi::through(&mut room.cell, u64::from(first)) < u64::from(ours) {
-        discard(table, found);
+    // Where someone took our entry meanwhile, it is off the counts already, and so must come onto them.
+    if crate::abi::through(&mut room.cell, count) != 0 && discard(table, found) {
         return Insertion::Lost;
     }
     Insertion::Inserted { found, slot: bucket * WAYS + way }
@@ -160,16 +166,17 @@ pub struct Room<K> {
     pub cell: u64,
 }
 
-/// The lowest way in which the key is live, [`WAYS`] without.
+/// In how many ways but `ours` the key is live.
 #[inline(always)]
-fn first_way<E: Entry>(base: E, key: &E::Key) -> u32 {
+fn twins<E: Entry>(base: E, key: &E::Key, ours: u32) -> u64 {
+    let mut count = 0;
     let mut i = 0;
     while i < crate::abi::ways() {
         let entry = base.way(i);
-        if mismatch(entry, Word(entry.word()), key) == 0 {
-            return i;
+        if i != ours && mismatch(entry, Word(entry.word()), key) == 0 {
+            count += 1;
         }
         i += 1;
     }
-    WAYS
+    count
 }

@@ -74,13 +74,11 @@ fn room(place: Place) -> Room<FlowKey4> {
     Room { place, removed, replaced: false, cell: 0 }
 }
 
+/// What was inserted, with its slot; what was replaced.
+type Put = (Option<(Found<Entry4>, u32)>, Option<Removed<FlowKey4>>);
+
 /// Inserts; how it ended, and what was replaced.
-fn put(
-    table: &Host,
-    body: &Body<FlowKey4>,
-    state: u8,
-    bits: u32,
-) -> (Option<(Found<Entry4>, u32)>, Option<Removed<FlowKey4>>) {
+fn put(table: &Host, body: &Body<FlowKey4>, state: u8, bits: u32) -> Put {
     let mut room = room(table.place(&body.key));
     let inserted = match insert(table, body, state, bits, &mut room) {
         Insertion::Inserted { found, slot } => Some((found, slot)),

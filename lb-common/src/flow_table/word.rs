@@ -11,6 +11,7 @@ impl Word {
     pub(super) const FREE: u32 = 0;
     pub(super) const CLAIMED: u32 = 1;
     pub(super) const LIVE: u32 = 2;
+    pub(super) const GENERATION: u32 = 0xffff_0000;
     const STATE_SHIFT: u32 = 2;
     /// The entry lives in the partner bucket of its key's.
     pub const DISPLACED: u32 = 1 << 6;

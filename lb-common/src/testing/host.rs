@@ -429,6 +429,7 @@ fn blank<F: Family>() -> Opening<F> {
             source: nowhere,
             destination: nowhere,
             ports,
+            port_word: 0xa5a5_a5a5,
             protocol: 0xa5,
             tcp_flags: 0xa5,
             ttl: 0xa5,

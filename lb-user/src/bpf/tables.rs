@@ -223,6 +223,7 @@ fn blank<F: Family>() -> Opening<F> {
             source: nowhere,
             destination: nowhere,
             ports,
+            port_word: 0,
             protocol: 0,
             tcp_flags: 0,
             ttl: 0,

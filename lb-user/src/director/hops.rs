@@ -93,6 +93,9 @@ impl Director {
                 NextHop::Resolved { mac, .. } => {
                     tracing::info!(destination = %address, mac = %mac_text(*mac), "next hop resolved");
                 }
+                NextHop::Unresolved { why } if matches!(hop.state, Some(NextHop::Unresolved { .. })) => {
+                    tracing::debug!(destination = %address, why, "next hop still unresolved");
+                }
                 NextHop::Unresolved { why } => {
                     tracing::warn!(destination = %address, why, "next hop unresolved: no new connections go there");
                 }

@@ -85,70 +85,87 @@ impl Case {
     }
 }
 
-/// Measures the cases with one flow, in alternation with the yardstick.
+/// A director with its cases and the yardstick's measurements.
+struct Bench<'a> {
+    site: &'a mut Site,
+    cases: Vec<Case>,
+    empty: Samples,
+    lookup: Samples,
+}
+
+/// Measures the cases with one flow of each director, in alternation with each other and with the yardstick.
 ///
 /// # Errors
 /// When the data path did something else than the case is about.
-pub(super) fn one_flow(site: &mut Site, rounds: u32, repeat: u32) -> Result<Results> {
-    let (client, client6) = ((CLIENT, CLIENT_PORT), (CLIENT6, CLIENT_PORT));
-    let (dr, nat, udp, dr6) = ((VIP, DR), (VIP, NAT), (VIP, UDP), (VIP6, DR));
-    let real = (REAL, REAL_PORT);
-    let new_client = (CLIENT, CLIENT_PORT + 1);
-    let syn = |to| frames::tcp4(client, to, Segment::Syn);
-    let ack = |to| frames::tcp4(client, to, Segment::Ack);
+pub(super) fn one_flow(sites: &mut [Site], rounds: u32, repeat: u32) -> Result<Vec<Results>> {
+    let mut benches = Vec::new();
+    for site in sites {
+        open(site)?;
+        benches.push(Bench { site, cases: cases()?, empty: Samples::default(), lookup: Samples::default() });
+    }
+    let yardstick = frames::tcp4((CLIENT, CLIENT_PORT), (VIP, DR), Segment::Ack)?;
+    for _ in 0..rounds {
+        for bench in &mut benches {
+            bench.empty.add(bench.site.alone("empty", &yardstick, repeat)?);
+            bench.lookup.add(bench.site.alone("lookup", &yardstick, repeat)?);
+        }
+        for at in 0..benches.first().map_or(0, |bench| bench.cases.len()) {
+            for bench in &mut benches {
+                if let Some(case) = bench.cases.get_mut(at) {
+                    case.round(bench.site, repeat)?;
+                }
+            }
+        }
+    }
+    let results = benches.into_iter().map(|bench| {
+        let empty = bench.empty.least();
+        let mut results = Results::new(empty, bench.lookup.least() - empty);
+        for case in bench.cases {
+            results.rows.push(Row::new(case.name, case.fed.least() - case.feeding.least(), case.goal));
+        }
+        results
+    });
+    Ok(results.collect())
+}
 
-    // Opens every connection that is there already in its case.
-    let udp_frame = frames::udp4(client, udp)?;
+/// Opens every connection that is there already in its case.
+fn open(site: &mut Site) -> Result<()> {
+    let (client, client6) = ((CLIENT, CLIENT_PORT), (CLIENT6, CLIENT_PORT));
     let openers = [
-        ("again4", syn(dr)?),
-        ("again4", syn(nat)?),
-        ("again4", udp_frame.clone()),
-        ("again6", frames::tcp6(client6, dr6, Segment::Syn)?),
+        ("again4", frames::tcp4(client, (VIP, DR), Segment::Syn)?),
+        ("again4", frames::tcp4(client, (VIP, NAT), Segment::Syn)?),
+        ("again4", frames::udp4(client, (VIP, UDP))?),
+        ("again6", frames::tcp6(client6, (VIP6, DR), Segment::Syn)?),
     ];
     for (feeder, frame) in openers {
         site.fed(feeder, "director", &frame, 1)?;
     }
-    site.know_the_way_back()?;
+    site.know_the_way_back()
+}
 
+/// The cases.
+fn cases() -> Result<Vec<Case>> {
+    let (client, client6) = ((CLIENT, CLIENT_PORT), (CLIENT6, CLIENT_PORT));
+    let (dr, nat, udp, dr6) = ((VIP, DR), (VIP, NAT), (VIP, UDP), (VIP6, DR));
+    let real = (REAL, REAL_PORT);
+    let new_client = (CLIENT, CLIENT_PORT + 1);
+    let ack = |to| frames::tcp4(client, to, Segment::Ack);
+    let syn = |to| frames::tcp4(new_client, to, Segment::Syn);
+    let answer = frames::tcp4(real, client, Segment::Ack)?;
+    let ack6 = frames::tcp6(client6, dr6, Segment::Ack)?;
     let dr_key = flow(new_client, dr, 6);
     let nat_keys = [flow(new_client, nat, 6), flow(real, new_client, 6)];
-    let new_syn = |to| frames::tcp4(new_client, to, Segment::Syn);
-    let mut cases = [
+    Ok(vec![
         Case::new("established TCP, DR", "again4", ack(dr)?, Goal::L(1.0)),
         Case::new("established TCP, NAT, from the client", "again4", ack(nat)?, Goal::L(1.4)),
-        Case::new(
-            "established TCP, NAT, from the real server",
-            "again4",
-            frames::tcp4(real, client, Segment::Ack)?,
-            Goal::L(1.4),
-        ),
-        Case::new("UDP, DR", "again4", udp_frame, Goal::AsDr(0.0)),
-        Case::new(
-            "established TCP over IPv6, DR",
-            "again6",
-            frames::tcp6(client6, dr6, Segment::Ack)?,
-            Goal::AsDr(0.4),
-        ),
-        Case::new("new connection, DR, rr", "anew4", new_syn(dr)?, Goal::L(3.5)).opening([dr_key, dr_key]),
-        Case::new("new connection, NAT, rr (two entries)", "anew4", new_syn(nat)?, Goal::None)
-            .opening(nat_keys),
+        Case::new("established TCP, NAT, from the real server", "again4", answer, Goal::L(1.4)),
+        Case::new("UDP, DR", "again4", frames::udp4(client, udp)?, Goal::AsDr(0.0)),
+        Case::new("established TCP over IPv6, DR", "again6", ack6, Goal::AsDr(0.4)),
+        Case::new("new connection, DR, rr", "anew4", syn(dr)?, Goal::L(3.5)).opening([dr_key, dr_key]),
+        Case::new("new connection, NAT, rr (two entries)", "anew4", syn(nat)?, Goal::None).opening(nat_keys),
         Case::new("no service, other address", "again4", ack((STRANGER, DR))?, Goal::L(0.3))
             .passed(Reason::NoService),
         Case::new("no service, SYN to another port of ours", "again4", syn((VIP, 9))?, Goal::None)
             .passed(Reason::NoService),
-    ];
-    let (mut empty, mut lookup) = (Samples::default(), Samples::default());
-    let yardstick = ack(dr)?;
-    for _ in 0..rounds {
-        empty.add(site.alone("empty", &yardstick, repeat)?);
-        lookup.add(site.alone("lookup", &yardstick, repeat)?);
-        for case in &mut cases {
-            case.round(site, repeat)?;
-        }
-    }
-    let mut results = Results::new(empty.least(), lookup.least() - empty.least());
-    for case in cases {
-        results.rows.push(Row::new(case.name, case.fed.least() - case.feeding.least(), case.goal));
-    }
-    Ok(results)
+    ])
 }

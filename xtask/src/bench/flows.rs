@@ -46,10 +46,12 @@ pub(super) fn many(site: &mut Site, rounds: u32, results: &mut Results) -> Resul
         let mut measured = Measured::default();
         for _ in 0..rounds {
             measured.yardstick(site, &flows, &ack, runs)?;
+            measured.bucket.add(flows.probe(site, "bucket", &ack, runs)?);
             measured.director.add(flows.direct(site, &ack, runs)?);
         }
         let hit = measured.hit();
         results.hits.push((format!("one HASH hit, {name} (H)"), hit));
+        results.hits.push((format!("the same in the table of connections, {name}"), measured.bucket()));
         let name = format!("established TCP, DR, {name}");
         results.rows.push(Row::new(name, measured.director(), Goal::DrAndHit(0.5, hit)));
     }
@@ -112,6 +114,16 @@ impl Flows {
         Ok(())
     }
 
+    /// Runs a program over `runs` frames, one flow after the other; nanoseconds each.
+    fn probe(&self, site: &mut Site, target: &str, frame: &[u8], runs: u32) -> Result<f64> {
+        self.rewind(site)?;
+        let (nanoseconds, action) = site.fed("flows4", target, frame, runs)?;
+        if action != XDP_TX {
+            bail!("program {target} returned {action}");
+        }
+        Ok(nanoseconds)
+    }
+
     /// Runs the director over `runs` frames, one flow after the other; nanoseconds each.
     fn direct(&self, site: &mut Site, frame: &[u8], runs: u32) -> Result<f64> {
         self.rewind(site)?;
@@ -153,6 +165,7 @@ struct Measured {
     feeding: Samples,
     parsed: Samples,
     hit: Samples,
+    bucket: Samples,
     director: Samples,
 }
 
@@ -160,12 +173,7 @@ impl Measured {
     fn yardstick(&mut self, site: &mut Site, flows: &Flows, frame: &[u8], runs: u32) -> Result<()> {
         let targets = [("empty", &mut self.feeding), ("parsed", &mut self.parsed), ("hit", &mut self.hit)];
         for (target, samples) in targets {
-            flows.rewind(site)?;
-            let (nanoseconds, action) = site.fed("flows4", target, frame, runs)?;
-            if action != XDP_TX {
-                bail!("program {target} returned {action}");
-            }
-            samples.add(nanoseconds);
+            samples.add(flows.probe(site, target, frame, runs)?);
         }
         Ok(())
     }
@@ -173,6 +181,11 @@ impl Measured {
     /// H.
     fn hit(&self) -> f64 {
         self.hit.least() - self.parsed.least()
+    }
+
+    /// The same in the director's table.
+    fn bucket(&self) -> f64 {
+        self.bucket.least() - self.parsed.least()
     }
 
     fn director(&self) -> f64 {

@@ -13,7 +13,7 @@ mod report;
 mod site;
 mod value;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -39,6 +39,10 @@ pub(crate) struct Options {
     /// Leave out the cases with many flows
     #[arg(long)]
     quick: bool,
+    /// Compare the cases with one flow with those of this eBPF object, in alternation: an earlier `bench` of
+    /// target/ebpf/bpfel-unknown-none/release
+    #[arg(long, value_name = "OBJECT", conflicts_with = "json")]
+    against: Option<PathBuf>,
 }
 
 /// Measures and prints. A missed goal is a result, not an error.
@@ -60,10 +64,17 @@ pub(crate) fn run(repo: &Repo, options: &Options) -> Result<ExitCode> {
     };
     let (shipped, measured) = (read(&shipped)?, read(&measured)?);
 
+    if let Some(other) = &options.against {
+        let mut sites = [site::Site::open(&read(other)?, true)?, site::Site::open(&measured, true)?];
+        let results = case::one_flow(&mut sites, options.rounds, options.repeat)?;
+        print!("{}", report::comparison(&results));
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut site = site::Site::open(&measured, options.quick)?;
     let facts = facts::gather(&shipped, &site)?;
     eprintln!("bench: one flow, {} rounds of {} runs a case", options.rounds, options.repeat);
-    let mut results = case::one_flow(&mut site, options.rounds, options.repeat)?;
+    let mut results = case::one_flow(std::slice::from_mut(&mut site), options.rounds, options.repeat)?;
+    let mut results = results.pop().context("nothing was measured")?;
     if !options.quick {
         flows::many(&mut site, options.rounds.div_ceil(5), &mut results)?;
     }

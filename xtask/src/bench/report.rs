@@ -59,6 +59,21 @@ impl Results {
     }
 }
 
+/// The cases of two directors side by side.
+pub(super) fn comparison(results: &[Results]) -> String {
+    let [before, after] = results else { return String::new() };
+    let mut text =
+        format!("L: {:.1} and {:.1} ns\n{:48} {:>7} {:>7}\n", before.l, after.l, "case", "before", "after");
+    for (before, after) in before.rows.iter().zip(&after.rows) {
+        let change = (after.nanoseconds / before.nanoseconds - 1.0) * 100.0;
+        text += &format!(
+            "{:48} {:>7.1} {:>7.1}  {change:+.0} %\n",
+            after.name, before.nanoseconds, after.nanoseconds
+        );
+    }
+    text
+}
+
 /// What is printed.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {

@@ -40,8 +40,8 @@ const DESTINATIONS: u32 = 4;
 /// three eighths at most.
 pub(super) const BUCKETS: u32 = 1 << 19;
 const FEW_BUCKETS: u32 = 1 << 14;
-/// Entries that the yardstick's large table has room for: half full with 512 K flows.
-const MANY: u32 = 1 << 20;
+/// Entries that the yardstick's large table has room for: made for 512 K flows as well.
+const MANY: u32 = 1 << 19;
 /// Kernel index of the loopback device: a test run without context comes in by it.
 const LOOPBACK: u32 = 1;
 /// Multipliers of the hashes; any odd numbers do.
@@ -52,7 +52,7 @@ const HZ: u32 = 1000;
 /// Programs of the director, as in the shipped object.
 pub(super) const DIRECTOR: [&str; 6] = ["director", "open4", "open6", "clock", "empty", "pass"];
 /// What is measured beside them.
-const PROBES: [&str; 7] = ["again4", "again6", "anew4", "flows4", "lookup", "hit", "parsed"];
+const PROBES: [&str; 8] = ["again4", "again6", "anew4", "flows4", "lookup", "hit", "bucket", "parsed"];
 
 /// The loaded object and its maps.
 pub(super) struct Site {
