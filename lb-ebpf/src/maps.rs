@@ -69,7 +69,8 @@ pub static ICMP_LIMITS: Array<IcmpBucket> = Array::with_max_entries(ICMP_BUCKETS
 pub static OPENERS: ProgramArray = ProgramArray::with_max_entries(8, 0);
 /// Room for a connection that is being opened.
 pub type Scratch = [u64; 48];
-/// Room for connections that are being opened, IPv4 and IPv6, and for a walk over slots, of each CPU. Written by the program.
+/// Room for connections that are being opened, IPv4 and IPv6, and for a walk over slots, of each CPU.
+/// Written by the program.
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(3, 0);
 /// Events to the daemon.

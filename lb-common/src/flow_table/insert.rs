@@ -52,6 +52,8 @@ fn rank<E: Entry>(entry: E, word: Word, now: u32) -> (u64, u32) {
     let over =
         below(u64::from(entry.timeout()), u64::from(age)) & below(u64::from(age), AHEAD) & !kept & live;
     let weak = (u64::from(word.0 & Word::WEAK) / u64::from(Word::WEAK)) & live;
+    // Such a tick is an age of nothing, not of a month.
+    let age = age * (below(u64::from(age), AHEAD) as u32);
     // 3 points for a free slot, 2 for one that is over, 1 for a weak one: the best of what holds.
     let points = free << 1 | free | over << 1 | (weak & !over);
     (TAKEN - (points & 3), age)
@@ -133,15 +135,19 @@ pub fn insert<T: Table>(
     if displaced {
         home.add_gate(1);
     }
-    entry.publish(word.0);
+    // By a swap, though nobody else writes a claimed slot: it is a full barrier between the publishing and the
+    // look for a twin, which a store is not. Of two that publish one key at once, one at least sees the other.
+    entry.swap_word(old.next(Word::CLAIMED), word.0);
     let found = Found { entry, word };
-    let mut first = first_way(home, &body.key);
-    if displaced && first == WAYS {
-        first = first_way(base, &body.key) | WAYS;
+    let (in_home, in_partner) = if displaced { (WAYS, way) } else { (way, WAYS) };
+    let mut count = twins(home, &body.key, in_home);
+    if home.gate() != 0
+        && let Some(partner) = table.bucket(place.partner)
+    {
+        count += twins(partner, &body.key, in_partner);
     }
-    let ours = if displaced { way | WAYS } else { way };
-    if crate::abi::through(&mut room.cell, u64::from(first)) < u64::from(ours) {
-        discard(table, found);
+    // Where someone took our entry meanwhile, it is off the counts already, and so must come onto them.
+    if crate::abi::through(&mut room.cell, count) != 0 && discard(table, found) {
         return Insertion::Lost;
     }
     Insertion::Inserted { found, slot: bucket * WAYS + way }
@@ -160,16 +166,17 @@ pub struct Room<K> {
     pub cell: u64,
 }
 
-/// The lowest way in which the key is live, [`WAYS`] without.
+/// In how many ways but `ours` the key is live.
 #[inline(always)]
-fn first_way<E: Entry>(base: E, key: &E::Key) -> u32 {
+fn twins<E: Entry>(base: E, key: &E::Key, ours: u32) -> u64 {
+    let mut count = 0;
     let mut i = 0;
     while i < crate::abi::ways() {
         let entry = base.way(i);
-        if mismatch(entry, Word(entry.word()), key) == 0 {
-            return i;
+        if i != ours && mismatch(entry, Word(entry.word()), key) == 0 {
+            count += 1;
         }
         i += 1;
     }
-    WAYS
+    count
 }

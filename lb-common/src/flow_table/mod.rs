@@ -4,11 +4,16 @@
 //! same code. The protocol in short: a slot is *claimed* by compare-and-swap on its word, written,
 //! then *published* by storing the word; removal is one compare-and-swap that frees it and moves its
 //! generation on. A reader that found an entry takes what it read only if the word is unchanged
-//! afterwards ([`Found::still`]). Two CPUs may publish one key; both look again afterwards and the
-//! one in the lower place stays.
+//! afterwards ([`Found::still`]). Two CPUs may publish one key; both look again afterwards, and one that sees
+//! the other takes its own away: at most one stays, and the client's next packet finds it or makes it anew.
 
 mod insert;
 mod word;
+
+#[cfg(all(test, loom))]
+mod loom;
+#[cfg(test)]
+mod tests;
 
 pub use self::insert::{Insertion, Room, insert};
 pub use self::word::Word;

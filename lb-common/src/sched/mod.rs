@@ -4,6 +4,8 @@
 //! [`crate::direct`] only; user space builds the slots they walk.
 
 mod select;
+#[cfg(test)]
+mod tests;
 
 pub use self::select::{Subject, select, usable};
 

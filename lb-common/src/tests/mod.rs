@@ -6,4 +6,5 @@ pub(crate) mod frames;
 pub(crate) mod random;
 
 mod fixtures;
+mod recorded;
 mod sequences;
