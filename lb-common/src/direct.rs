@@ -140,7 +140,8 @@ fn existing<F: Family, T: Store<F>>(
 /// is_new_conn_expected); a controlled connection never is.
 #[inline(always)]
 fn is_reused<F: Family>(settings: &Settings, packet: &Packet<F>, word: Word, flags: u16) -> bool {
-    if packet.protocol != protocol::TCP || !tcp::is_opener(packet.tcp_flags) {
+    // UDP has no flags.
+    if !tcp::is_opener(packet.tcp_flags) {
         return false;
     }
     if settings.reuse_mode == 0 || flags & connection_flags::CONTROLLED != 0 {
@@ -218,16 +219,21 @@ pub(crate) fn advance<F: Family, T: Store<F>>(
     direction: tcp::Direction,
 ) {
     let old = found.word;
-    let state = if packet.protocol == protocol::TCP {
-        tcp::next(direction, packet.tcp_flags, old.state())
+    // Nearly every packet first. UDP has no flags, so this is TCP.
+    let timeout = if tcp::is_steady(packet.tcp_flags, old.state()) {
+        conn::timeout(settings, protocol::TCP, tcp::ESTABLISHED)
     } else {
-        udp::MORE
+        let state = if packet.protocol == protocol::TCP {
+            tcp::next(direction, packet.tcp_flags, old.state())
+        } else {
+            udp::MORE
+        };
+        if state != old.state() {
+            step(tables, settings, packet.protocol, found, state);
+        }
+        conn::timeout(settings, packet.protocol, state)
     };
-    if state != old.state() {
-        step(tables, settings, packet.protocol, found, state);
-    }
     let entry = found.entry;
-    let timeout = conn::timeout(settings, packet.protocol, state);
     if entry.timeout() != timeout {
         entry.set_timeout(timeout);
     }
@@ -281,15 +287,19 @@ pub(crate) fn to_destination<F: Family>(
     if !hop.is_resolved() {
         return Verdict::Drop(Reason::NeighbourUnresolved);
     }
-    let port = real_port(destination.port, packet.ports.destination);
-    let address = F::narrow(&destination.address);
     match ForwardingMethod::from_u8(destination.method) {
-        Some(ForwardingMethod::DirectRoute) => {
-            Verdict::Forward(Forward { hop, rewrite: Rewrite::None, address, port })
-        }
-        Some(ForwardingMethod::Masq) => {
-            Verdict::Forward(Forward { hop, rewrite: Rewrite::Destination, address, port })
-        }
+        Some(ForwardingMethod::DirectRoute) => Verdict::Forward(Forward {
+            hop,
+            rewrite: Rewrite::None,
+            address: packet.destination,
+            port: packet.ports.destination,
+        }),
+        Some(ForwardingMethod::Masq) => Verdict::Forward(Forward {
+            hop,
+            rewrite: Rewrite::Destination,
+            address: F::narrow(&destination.address),
+            port: real_port(destination.port, packet.ports.destination),
+        }),
         _ => Verdict::Drop(Reason::MethodUnsupported),
     }
 }
@@ -297,7 +307,7 @@ pub(crate) fn to_destination<F: Family>(
 /// The destination's own port, or the packet's where it has none.
 #[inline(always)]
 pub(crate) const fn real_port(own: [u8; 2], packet: [u8; 2]) -> [u8; 2] {
-    if own[0] == 0 && own[1] == 0 { packet } else { own }
+    if u16::from_ne_bytes(own) == 0 { packet } else { own }
 }
 
 /// A service's tag for ports: whether the service takes every port.

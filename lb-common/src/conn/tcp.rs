@@ -122,9 +122,8 @@ const ONLY_RST: u64 = row([CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL]);
 #[inline(always)]
 #[must_use]
 pub const fn next(direction: Direction, flags: u8, state: u8) -> u8 {
-    // Nearly every segment, and the same in all tables.
-    if state == ESTABLISHED && flags & (flag::RST | flag::SYN | flag::FIN | flag::ACK) == flag::ACK {
-        return ESTABLISHED;
+    if is_steady(flags, state) {
+        return state;
     }
     let only = matches!(direction, Direction::InputOnly);
     let output = matches!(direction, Direction::Output);
@@ -154,11 +153,35 @@ pub const fn next(direction: Direction, flags: u8, state: u8) -> u8 {
     (packed >> (4 * (state & 15)) & 15) as u8
 }
 
+/// Whether the segment leaves an established connection as it is, by all tables: nearly every segment does.
+#[inline(always)]
+#[must_use]
+pub const fn is_steady(flags: u8, state: u8) -> bool {
+    state == ESTABLISHED && flags & (flag::RST | flag::SYN | flag::FIN | flag::ACK) == flag::ACK
+}
+
 /// Whether the segment opens a connection.
 #[inline(always)]
 #[must_use]
 pub const fn is_opener(flags: u8) -> bool {
     flags & (flag::SYN | flag::RST) == flag::SYN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_steady_segment_changes_nothing_by_any_table() {
+        for flags in 0..=u8::MAX {
+            for state in 0..=SYNACK {
+                for direction in [Direction::Input, Direction::Output, Direction::InputOnly] {
+                    assert!(!is_steady(flags, state) || next(direction, flags, state) == state);
+                }
+            }
+        }
+        assert!(is_steady(flag::ACK, ESTABLISHED) && !is_steady(0, ESTABLISHED));
+    }
 }
 
 // NO stands in the tables only as the state before the first packet.
