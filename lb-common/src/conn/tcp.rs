@@ -122,9 +122,6 @@ const ONLY_RST: u64 = row([CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL]);
 #[inline(always)]
 #[must_use]
 pub const fn next(direction: Direction, flags: u8, state: u8) -> u8 {
-    if is_steady(flags, state) {
-        return state;
-    }
     let only = matches!(direction, Direction::InputOnly);
     let output = matches!(direction, Direction::Output);
     let packed = if flags & flag::RST != 0 {
@@ -157,7 +154,9 @@ pub const fn next(direction: Direction, flags: u8, state: u8) -> u8 {
 #[inline(always)]
 #[must_use]
 pub const fn is_steady(flags: u8, state: u8) -> bool {
-    state == ESTABLISHED && flags & (flag::RST | flag::SYN | flag::FIN | flag::ACK) == flag::ACK
+    // One comparison for both.
+    let others = (flags & (flag::RST | flag::SYN | flag::FIN | flag::ACK)) ^ flag::ACK;
+    others | (state ^ ESTABLISHED) == 0
 }
 
 /// Whether the segment opens a connection.
