@@ -65,7 +65,7 @@ pub(crate) fn read<F: Parse, T: Store<F>, Fr: Frame>(
     ifindex: u32,
 ) -> Result<Packet<F>, Reason> {
     let network = F::network(frame).ok_or(Reason::Malformed)?;
-    if settings.flags & settings_flags::NO_PREFILTER == 0 && !concerns_us::<F, T>(tables, network) {
+    if !concerns_us::<F, T>(tables, network) && settings.flags & settings_flags::NO_PREFILTER == 0 {
         return Err(Reason::NoService);
     }
     let interface = tables.interface(ifindex).ok_or(Reason::UnknownInterface)?;
