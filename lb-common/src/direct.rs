@@ -53,7 +53,8 @@ pub enum Rewrite {
     Source,
 }
 
-/// Reads a frame that may concern the director: prefilter, our MAC, headers.
+/// Reads a frame that may concern the director: prefilter, our MAC, headers. Beside the packet, the MAC of the interface
+/// it came in by.
 ///
 /// # Errors
 /// The reason why the frame goes to the stack untouched.
@@ -63,7 +64,7 @@ pub(crate) fn read<F: Parse, T: Store<F>, Fr: Frame>(
     settings: &Settings,
     frame: &Fr,
     ifindex: u32,
-) -> Result<Packet<F>, Reason> {
+) -> Result<(Packet<F>, u64), Reason> {
     let network = F::network(frame).ok_or(Reason::Malformed)?;
     if !concerns_us::<F, T>(tables, network) && settings.flags & settings_flags::NO_PREFILTER == 0 {
         return Err(Reason::NoService);
@@ -73,7 +74,7 @@ pub(crate) fn read<F: Parse, T: Store<F>, Fr: Frame>(
     if mac != interface.mac && (mac != interface.second_mac || mac == 0) {
         return Err(Reason::NotOurMac);
     }
-    F::packet_quick(frame, network)
+    Ok((F::packet_quick(frame, network)?, interface.mac))
 }
 
 /// Decides about a packet whose connection is in the table; `None`: it has none.
