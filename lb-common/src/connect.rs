@@ -114,7 +114,9 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
         opening.body.port = opening.packet.ports.destination;
         // Until the route back is known, the way the packet came serves.
         opening.body.link = opening.sender.0;
-        retire::<F, T>(tables, settings, opening);
+        if retire::<F, T>(tables, settings, opening) != 0 {
+            uncount::<F, T>(tables, settings, &opening.room.removed);
+        }
         let failed = insert(tables, settings, opening);
         if failed != 0 {
             return failed;
@@ -179,15 +181,17 @@ const fn failure(code: u32) -> Reason {
 }
 
 /// Locates a reply entry's key and removes the entry that has it: the same client port came through another
-/// virtual service, and the newer connection has the replies. Not inlined: a stack frame of its own.
+/// virtual service, and the newer connection has the replies. It may be a connection of its own, which the real
+/// server opened: 1 where the caller is to take `opening.room.removed` off the counts. Not inlined: a stack frame
+/// of its own.
 #[inline(never)]
 fn retire<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut Opening<F>) -> u32 {
     locate::<F, T>(tables, settings, opening);
     let view = View::<F, T>::new(tables, settings, FlowTable::Connections);
-    if let Some(old) = flow_table::seek(&view, &opening.body.key, opening.room.place) {
-        flow_table::discard(&view, old);
+    match flow_table::seek(&view, &opening.body.key, opening.room.place) {
+        Some(old) => u32::from(flow_table::remove(&view, old, &mut opening.room.removed)),
+        None => 0,
     }
-    0
 }
 
 /// Ties the reply entry to the entry just made, or takes it away where that failed. Not inlined: a stack frame of

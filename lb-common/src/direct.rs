@@ -177,6 +177,8 @@ fn reply<F: Family, T: Store<F>>(
     }
     let forward = flow_table::at(&view, peer, generation)?;
     if flow_table::expired(now, forward.entry.last_seen(), forward.entry.timeout()) {
+        // Both directions go, or else what the packet opens would be in the table beside the reply entry.
+        connect::end(tables, settings, forward);
         return None;
     }
     let id = forward.entry.destination();
@@ -257,18 +259,19 @@ fn step<F: Family, T: Store<F>>(
     if !(protocol == protocol::TCP && tcp::is_weak(state)) {
         new = new.without(Word::WEAK);
     }
+    // Read before the swap, which says that they are still this connection's.
+    let (id, flags, link) = (found.entry.destination(), found.entry.flags(), found.entry.link());
     if !found.entry.swap_word(old.0, new.0) {
         return;
     }
     let (was, is) = (conn::is_active(protocol, old.state()), conn::is_active(protocol, state));
     if was != is {
-        let id = found.entry.destination();
         let (up, down) = if is { (Count::Active, Count::Inactive) } else { (Count::Inactive, Count::Active) };
         tables.add_count(id, up, 1);
         tables.add_count(id, down, u32::MAX);
     }
-    if state == tcp::ESTABLISHED && found.entry.flags() & connection_flags::CONTROLLED != 0 {
-        crate::persist::assure::<F, T>(tables, settings, found.entry.link());
+    if state == tcp::ESTABLISHED && flags & connection_flags::CONTROLLED != 0 {
+        crate::persist::assure::<F, T>(tables, settings, link);
     }
 }
 

@@ -4,12 +4,13 @@
 //! [`run::run`] takes a frame through [`parse`], [`direct`] (lookup, [`connect`], [`persist`],
 //! [`sched`]) and [`fwd`] over two traits, [`frame::Frame`] and [`tables::Store`]. `unsafe` lives in
 //! [`abi`] alone.
-#![no_std]
+#![cfg_attr(not(any(test, feature = "testing")), no_std)]
 #![deny(unsafe_code)]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
+/// What tests of other crates use as well names this one from outside.
 #[cfg(test)]
-extern crate std;
+extern crate self as lb_common;
 
 #[allow(
     unsafe_code,
@@ -26,11 +27,16 @@ pub mod frame;
 pub mod fwd;
 pub mod hash;
 pub mod icmp;
+pub mod limit;
 pub mod parse;
 pub mod persist;
 pub mod reason;
 pub mod run;
 pub mod sched;
 pub mod tables;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use abi::ABI_VERSION;

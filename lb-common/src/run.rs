@@ -152,6 +152,10 @@ fn send<F: Family, T: Store<F>, Fr: Frame>(
     let Some(leaving) = tables.interface_at(hop.interface()) else {
         return refuse(tables, Reason::Internal);
     };
+    if leaving.ifindex == 0 {
+        // An element that is not in use: the interface is gone.
+        return refuse(tables, Reason::Internal);
+    }
     if address_frame(frame, hop.0, leaving.mac).is_none() {
         return refuse(tables, Reason::RewriteFailed);
     }

@@ -199,7 +199,10 @@ pub fn flows4(ctx: XdpContext) -> u32 {
 /// The flow of an IPv4 TCP frame, parsed as little as can be.
 #[inline(always)]
 fn parse(frame: &KernelFrame) -> Option<FlowKey4> {
-    if frame.get::<u16>(12)? != 0x0800_u16.to_be() || frame.get::<u8>(14)? != 0x45 || frame.get::<u8>(23)? != 6 {
+    if frame.get::<u16>(12)? != 0x0800_u16.to_be()
+        || frame.get::<u8>(14)? != 0x45
+        || frame.get::<u8>(23)? != 6
+    {
         return None;
     }
     let ports = frame.get::<u32>(34)?;
@@ -212,7 +215,7 @@ fn parse(frame: &KernelFrame) -> Option<FlowKey4> {
 pub fn lookup(ctx: XdpContext) -> u32 {
     let Some(key) = parse(&KernelFrame::new(ctx.ctx)) else { return xdp_action::XDP_ABORTED };
     // SAFETY: the value is only tested for being there.
-    if unsafe { ONE.get(&key) }.is_some() { xdp_action::XDP_TX } else { xdp_action::XDP_ABORTED }
+    if unsafe { ONE.get(key) }.is_some() { xdp_action::XDP_TX } else { xdp_action::XDP_ABORTED }
 }
 
 /// H: a hit among as many entries as there are flows, with two fields of the entry written.
@@ -220,7 +223,7 @@ pub fn lookup(ctx: XdpContext) -> u32 {
 #[inline(always)]
 pub fn hit(ctx: XdpContext) -> u32 {
     let Some(key) = parse(&KernelFrame::new(ctx.ctx)) else { return xdp_action::XDP_ABORTED };
-    let Some(value) = MANY.get_ptr_mut(&key) else { return xdp_action::XDP_ABORTED };
+    let Some(value) = MANY.get_ptr_mut(key) else { return xdp_action::XDP_ABORTED };
     // SAFETY: an element of the table; nobody deletes it.
     unsafe {
         (*value).0[0] += 1;

@@ -7,6 +7,7 @@ use lb_common::abi::{
     INTERFACES, IcmpBucket, Interface, MarkRule, Schedule, Service, ServiceKey4, ServiceKey6, Settings,
 };
 use lb_common::family::{Family, V4, V6};
+use lb_common::limit::{self, Limit};
 use lb_common::reason::Reason;
 use lb_common::tables::{Count, Direction, FlowTable, Opening, Route, Store, Tables, Walk};
 
@@ -179,7 +180,9 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn icmp_allowed(&self, client: u32) -> bool {
         let Some(settings) = self.settings() else { return false };
-        icmp_allowed(settings, self.now(), client)
+        let now = self.now();
+        take(limit::bucket(client), Limit::of_client(settings), now)
+            && take(ICMP_BUCKETS, Limit::of_all(settings), now)
     }
 
     #[inline(always)]
@@ -191,44 +194,23 @@ impl Tables for KernelTables {
     }
 }
 
-/// The kernel's limits on ICMP errors: one token an interval for each client, six at most
-/// (net/ipv4/inetpeer.c: inet_peer_xrlim_allow), and so many a second for all (icmp_global_allow).
+/// Takes the tokens of a message from a bucket; whether they were there. Approximate under races of CPUs,
+/// like the kernel's.
 #[inline(always)]
-fn icmp_allowed(settings: &Settings, now: u32, client: u32) -> bool {
-    let bucket = client.wrapping_mul(0x61C8_8647) >> 20;
-    let Some(own) = maps::ICMP_LIMITS.get_ptr_mut(bucket & (ICMP_BUCKETS - 1)) else { return false };
-    let Some(all) = maps::ICMP_LIMITS.get_ptr_mut(ICMP_BUCKETS) else { return false };
-    // Approximate under races of CPUs, like the kernel's.
-    take(own, now, settings.icmp_interval.wrapping_mul(6), settings.icmp_interval, 1)
-        && take(
-            all,
-            now,
-            settings.icmp_burst.wrapping_mul(settings.hz),
-            settings.hz,
-            settings.icmp_per_second,
-        )
-}
-
-/// Adds `rate` tokens a tick up to `most`, then takes `price`; whether they were there.
-#[inline(always)]
-fn take(bucket: *mut IcmpBucket, now: u32, most: u32, price: u32, rate: u32) -> bool {
+fn take(index: u32, limit: Limit, now: u32) -> bool {
+    let Some(bucket) = maps::ICMP_LIMITS.get_ptr_mut(index) else { return false };
     // SAFETY: an element of the array.
-    let (tokens, last) =
-        unsafe { (abi::load_u32(&raw const (*bucket).tokens), abi::load_u32(&raw const (*bucket).last)) };
-    let age = now.wrapping_sub(last);
-    let added = if age > most { most } else { age.wrapping_mul(rate) };
-    let mut sum = tokens.wrapping_add(added);
-    if sum > most || last == 0 {
-        sum = most;
-    }
-    let allowed = sum >= price;
-    if allowed {
-        sum = sum.wrapping_sub(price);
-    }
+    let before = unsafe {
+        IcmpBucket {
+            tokens: abi::load_u32(&raw const (*bucket).tokens),
+            last: abi::load_u32(&raw const (*bucket).last),
+        }
+    };
+    let (after, allowed) = limit.take(before, now);
     // SAFETY: as above.
     unsafe {
-        abi::store_u32(&raw mut (*bucket).tokens, sum);
-        abi::store_u32(&raw mut (*bucket).last, if now == 0 { 1 } else { now });
+        abi::store_u32(&raw mut (*bucket).tokens, after.tokens);
+        abi::store_u32(&raw mut (*bucket).last, after.last);
     }
     allowed
 }

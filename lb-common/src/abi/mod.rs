@@ -8,6 +8,8 @@
 mod atomics;
 mod connection;
 mod entry;
+#[cfg(any(test, feature = "testing"))]
+mod host;
 mod raw;
 mod service;
 mod state;
@@ -17,6 +19,8 @@ pub use self::connection::{
     Bucket4, Bucket6, Connection4, Connection6, FlowKey4, FlowKey6, WAYS, connection_flags,
 };
 pub use self::entry::{Entry4, Entry6};
+#[cfg(any(test, feature = "testing"))]
+pub use self::host::{Memory, Plain};
 pub use self::raw::{read_raw, through, ways, write_raw};
 pub use self::service::{
     Destination, FwmarkKey, Hop, MarkRule, Service, ServiceKey4, ServiceKey6, destination_flags,

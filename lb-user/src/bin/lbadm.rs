@@ -9,7 +9,7 @@ use clap::Parser;
 use lb_user::cli::ipvsadm::{Personality, Session};
 use lb_user::cli::lbadm::{self, Cli, Globals};
 use lb_user::cli::split_globals;
-use lb_user::client::Client;
+use lb_user::daemon::Console;
 use lb_user::instance::InstanceArgs;
 use lb_user::names::SystemNames;
 
@@ -48,9 +48,9 @@ fn run(program: &str, words: &[String]) -> io::Result<u8> {
         .run(personality, rest)
 }
 
-fn client(args: InstanceArgs, err: &mut dyn Write) -> io::Result<Option<Client>> {
+fn client(args: InstanceArgs, err: &mut dyn Write) -> io::Result<Option<Console>> {
     match args.instance() {
-        Ok(instance) => Ok(Some(Client::new(&instance))),
+        Ok(instance) => Ok(Some(Console::new(instance))),
         Err(error) => writeln!(err, "error: {error}").map(|()| None),
     }
 }

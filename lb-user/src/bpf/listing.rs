@@ -43,7 +43,7 @@ impl Listing {
         self.chunk_of(&maps.memory, now, most)
     }
 
-    fn chunk_of(&mut self, memory: &Memory, now: u32, most: usize) -> Vec<ConnectionView> {
+    pub(super) fn chunk_of(&mut self, memory: &Memory, now: u32, most: usize) -> Vec<ConnectionView> {
         let tables = MappedTables::new(memory, now);
         let hz = tables.copied_settings().hz.max(1);
         let mut views = Vec::new();

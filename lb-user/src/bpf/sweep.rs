@@ -183,19 +183,22 @@ where
 }
 
 impl<'t> Visit<'_, 't> {
-    /// A bucket of connections; how many live entries it has afterwards.
+    /// A bucket of connections; how many slots are in use by them afterwards. A pair of NAT counts where its
+    /// forward entry is, because its reply entry goes with that.
     fn connections<F: Family>(&mut self, index: u32) -> u64
     where
         MappedTables<'t>: Store<F>,
     {
         let mut count = 0;
         for (way, found) in live::<F>(self.tables, FlowTable::Connections, index) {
-            let stays = if found.entry.flags() & connection_flags::REPLY != 0 {
-                !self.is_orphan::<F>(found, index * WAYS + way)
+            let slot = index * WAYS + way;
+            count += if found.entry.flags() & connection_flags::REPLY != 0 {
+                u64::from(!self.is_paired::<F>(found, slot) && !self.discard_orphan::<F>(found))
+            } else if self.connection::<F>(found) {
+                1 + u64::from(self.is_paired::<F>(found, slot))
             } else {
-                self.connection::<F>(found)
+                0
             };
-            count += u64::from(stays);
         }
         count
     }
@@ -223,20 +226,26 @@ impl<'t> Visit<'_, 't> {
         true
     }
 
-    /// Whether a reply entry had lost its forward entry, and was taken away. It is in no count.
-    fn is_orphan<F: Family>(&self, found: Found<<MappedTables<'t> as Store<F>>::Entry>, slot: u32) -> bool
+    /// Whether an entry and its peer name each other.
+    fn is_paired<F: Family>(&self, found: Found<<MappedTables<'t> as Store<F>>::Entry>, slot: u32) -> bool
     where
         MappedTables<'t>: Store<F>,
     {
         let view = View::<F, _>::new(self.tables, self.settings, FlowTable::Connections);
-        let entry = found.entry;
-        let forward = flow_table::at(&view, entry.peer(), entry.peer_generation());
-        let paired = forward.is_some_and(|forward| {
-            forward.entry.peer() == slot && forward.entry.peer_generation() == found.word.generation()
-        });
+        let peer = flow_table::at(&view, found.entry.peer(), found.entry.peer_generation());
+        peer.is_some_and(|peer| {
+            peer.entry.peer() == slot && peer.entry.peer_generation() == found.word.generation()
+        })
+    }
+
+    /// Takes away a reply entry without forward entry, which is in no count; whether that took place.
+    fn discard_orphan<F: Family>(&self, found: Found<<MappedTables<'t> as Store<F>>::Entry>) -> bool
+    where
+        MappedTables<'t>: Store<F>,
+    {
+        let view = View::<F, _>::new(self.tables, self.settings, FlowTable::Connections);
         let grace = self.settings.hz.saturating_mul(ORPHAN_SECONDS);
-        !paired
-            && flow_table::expired(self.now, entry.last_seen(), grace)
+        flow_table::expired(self.now, found.entry.last_seen(), grace)
             && found.still()
             && flow_table::discard(&view, found)
     }

@@ -26,8 +26,9 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// Connections of a page of a listing.
 const PAGE: usize = 512;
 
-/// What must outlive lbd is written at most so often.
-const REMEMBER: Duration = Duration::from_secs(1);
+/// Writing what must outlive lbd takes at most one part in so many of the time: at once where there is
+/// little of it, so that nothing is lost by `kill -9`, and more seldom the more there is.
+const REMEMBER: u32 = 20;
 
 /// Where a listing goes on.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +58,8 @@ pub(super) struct Core {
     waits: VecDeque<(Instant, IpAddr)>,
     /// What must outlive lbd changed since it was written.
     forgetful: bool,
-    remembered: Option<Instant>,
+    /// When it was written last, and how long that took.
+    remembered: Option<(Instant, Duration)>,
     resyncing: bool,
 }
 
@@ -306,15 +308,17 @@ impl Core {
 
     /// Writes what must outlive lbd, if it changed and was not written just now.
     pub(super) fn remember(&mut self, at_once: bool) {
-        let due = at_once || self.remembered.is_none_or(|last| last.elapsed() >= REMEMBER);
+        let (last, cost) = self.remembered.unwrap_or((Instant::now(), Duration::ZERO));
+        let due = at_once || last.elapsed() >= cost * REMEMBER;
         if !self.forgetful || !due {
             return;
         }
+        let begun = Instant::now();
         match self.state.remember(&self.director.memory()) {
             Ok(()) => self.forgetful = false,
             Err(error) => tracing::error!(error = error.text(), "counters cannot be remembered"),
         }
-        self.remembered = Some(Instant::now());
+        self.remembered = Some((Instant::now(), begun.elapsed()));
     }
 }
 

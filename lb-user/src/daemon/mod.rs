@@ -12,6 +12,7 @@ mod error;
 mod event_loop;
 mod live;
 mod logging;
+mod offline;
 mod start;
 mod state_dir;
 mod status;
@@ -19,6 +20,7 @@ mod status;
 pub use self::args::Args;
 pub use self::error::Error;
 pub use self::logging::init as init_logging;
+pub use self::offline::Console;
 
 /// Runs lbd until it is told to stop.
 ///

@@ -39,6 +39,7 @@ pub(super) async fn start(args: Args, instance: Instance, config: Option<Config>
         links_dir: instance.links_dir(),
         sizes: sizes(tables),
     })?;
+    let opened = begun.elapsed();
     for warning in dataplane.warnings() {
         tracing::warn!("{warning}");
     }
@@ -48,6 +49,7 @@ pub(super) async fn start(args: Args, instance: Instance, config: Option<Config>
         return Err(Error::Runtime(std::io::Error::other("the listener for changes of routes is taken")));
     };
 
+    tracing::debug!(adopted = dataplane.adopted(), ?opened, "the data path is open");
     let interfaces = Interfaces::new(names);
     let mut core = Core::new(instance, state, dataplane, netlink, interfaces);
     core.read_links().await?;
@@ -57,7 +59,11 @@ pub(super) async fn start(args: Args, instance: Instance, config: Option<Config>
         core.event(Event::Config(Box::new(config)));
     }
     core.update_watch();
-    first_neighbours(&mut core, &mut changes).await;
+    tracing::debug!(elapsed = ?begun.elapsed(), "the maps are as configured");
+    // An adopted data path has what it had before, and goes on with it.
+    if !core.dataplane.adopted() {
+        first_neighbours(&mut core, &mut changes).await;
+    }
     core.attach()?;
     core.read_links().await?;
 

@@ -9,6 +9,9 @@ use super::Error;
 use crate::director::Memory;
 use crate::instance::Instance;
 
+/// File of what outlives lbd.
+const MEMORY: &str = "state.json";
+
 /// The directory of an instance, locked: as long as this lives no other lbd of the instance starts.
 #[derive(Debug)]
 pub(super) struct StateDir {
@@ -53,25 +56,9 @@ impl StateDir {
         }
     }
 
-    fn memory_path(&self) -> PathBuf {
-        self.path.join("state.json")
-    }
-
     /// What an earlier lbd left to remember; nothing where it cannot be read.
     pub(super) fn memory(&self) -> Memory {
-        let path = self.memory_path();
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Memory::default(),
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "cannot read what an earlier lbd remembered");
-                return Memory::default();
-            }
-        };
-        serde_json::from_slice(&text).unwrap_or_else(|error| {
-            tracing::warn!(path = %path.display(), %error, "cannot understand what an earlier lbd remembered");
-            Memory::default()
-        })
+        read_memory(&self.path)
     }
 
     /// Remembers, in one step: a reader finds the old or the new.
@@ -79,7 +66,7 @@ impl StateDir {
     /// # Errors
     /// [`Error::StateDir`].
     pub(super) fn remember(&self, memory: &Memory) -> Result<(), Error> {
-        let path = self.memory_path();
+        let path = self.path.join(MEMORY);
         let new = self.path.join("state.json.new");
         let text = serde_json::to_vec(memory)
             .map_err(|error| failed("write", &new)(std::io::Error::other(error)))?;
@@ -91,6 +78,23 @@ impl StateDir {
         };
         write().map_err(failed("write", &path))
     }
+}
+
+/// What an lbd left to remember in the directory of its instance; nothing where it cannot be read.
+pub(super) fn read_memory(directory: &Path) -> Memory {
+    let path = directory.join(MEMORY);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Memory::default(),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "cannot read what an earlier lbd remembered");
+            return Memory::default();
+        }
+    };
+    serde_json::from_slice(&text).unwrap_or_else(|error| {
+        tracing::warn!(path = %path.display(), %error, "cannot understand what an earlier lbd remembered");
+        Memory::default()
+    })
 }
 
 #[cfg(test)]
@@ -117,7 +121,7 @@ mod tests {
         assert_eq!(state.memory(), Memory::default());
         state.remember(&Memory::default()).unwrap();
         assert_eq!(state.memory(), Memory::default());
-        fs::write(state.memory_path(), "{\"maps\": tru").unwrap();
+        fs::write(state.path.join(MEMORY), "{\"maps\": tru").unwrap();
         assert_eq!(state.memory(), Memory::default());
     }
 }

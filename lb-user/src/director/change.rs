@@ -44,32 +44,36 @@ impl Director {
     fn change<L: Live>(&mut self, live: &L, request: Request, now: Duration) -> Result<Response, Refusal> {
         match request {
             Request::AddService { service } => {
-                tracing::info!(service = %service.key, scheduler = service.scheduler.name(), "add service");
+                let (key, scheduler) = (service.key, service.scheduler.name());
                 self.add_service(service, Owner::Operator)?;
+                tracing::info!(service = %key, scheduler, "service added");
             }
-            Request::EditService { service } => self.edit_service(live, service, now)?,
+            Request::EditService { service } => {
+                let (key, scheduler) = (service.key, service.scheduler.name());
+                self.edit_service(live, service, now)?;
+                tracing::info!(service = %key, scheduler, "service edited");
+            }
             Request::DeleteService { key } => {
-                tracing::info!(service = %key, "delete service");
                 self.delete_service(&key, now)?;
+                tracing::info!(service = %key, "service deleted");
             }
             Request::Clear => {
-                tracing::info!("clear all services");
                 self.clear(now)?;
+                tracing::info!("all services deleted");
             }
             Request::AddDestination { key, destination } => {
-                tracing::info!(service = %key, destination = %destination.address, "add destination");
+                let (address, weight) = (destination.address, destination.weight);
                 self.add_destination(live, &key, destination, Owner::Operator, now)?;
+                tracing::info!(service = %key, destination = %address, weight, "destination added");
             }
             Request::EditDestination { key, destination } => {
-                tracing::info!(
-                    service = %key, destination = %destination.address, weight = destination.weight,
-                    "edit destination"
-                );
+                let (address, weight) = (destination.address, destination.weight);
                 self.edit_destination(live, &key, destination, now)?;
+                tracing::info!(service = %key, destination = %address, weight, "destination edited");
             }
             Request::DeleteDestination { key, address } => {
-                tracing::info!(service = %key, destination = %address, "delete destination");
                 self.delete_destination(live, &key, address, now)?;
+                tracing::info!(service = %key, destination = %address, "destination deleted");
             }
             Request::Zero { key } => self.zero(live, key)?,
             Request::SetTimeouts { timeouts } => self.set_timeouts(timeouts),

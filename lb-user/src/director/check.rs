@@ -43,9 +43,6 @@ pub(super) fn service(spec: &ServiceSpec) -> Result<(), Refusal> {
         ServiceKey::Fwmark(f) if f.mark == 0 => {
             return Err(refuse(ErrorKind::Invalid, "a firewall mark is not 0"));
         }
-        ServiceKey::Address { address, .. } if !is_unicast(address.ip()) => {
-            return Err(refuse(ErrorKind::Invalid, format!("{} is no unicast address", address.ip())));
-        }
         ServiceKey::Address { protocol: Protocol::Sctp, .. } => {
             return Err(with_hint(
                 ErrorKind::Unsupported,
@@ -87,7 +84,7 @@ pub(super) fn service(spec: &ServiceSpec) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether an address can be a virtual address or a destination's.
+/// Whether an address can be a destination's (ip_vs_ctl.c asks it of destinations only).
 fn is_unicast(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(a) => !(a.is_unspecified() || a.is_multicast() || a.is_broadcast()),

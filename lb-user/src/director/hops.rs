@@ -93,6 +93,9 @@ impl Director {
                 NextHop::Resolved { mac, .. } => {
                     tracing::info!(destination = %address, mac = %mac_text(*mac), "next hop resolved");
                 }
+                NextHop::Unresolved { why } if matches!(hop.state, Some(NextHop::Unresolved { .. })) => {
+                    tracing::debug!(destination = %address, why, "next hop still unresolved");
+                }
                 NextHop::Unresolved { why } => {
                     tracing::warn!(destination = %address, why, "next hop unresolved: no new connections go there");
                 }
@@ -110,7 +113,9 @@ impl Director {
     pub(super) fn waited<L: Live>(&mut self, live: &L, address: IpAddr, now: Duration) {
         if let Some(hop) = self.hops.get_mut(&address) {
             hop.waited = true;
+            self.touched.destinations.extend(&hop.users);
         }
+        self.commit(live, now);
         self.unpark(live, address, now);
     }
 
@@ -169,9 +174,19 @@ impl Director {
     }
 
     /// The way of a destination in a listing.
-    pub(super) fn neighbour(&self, d: &Destination) -> Neighbour {
+    pub(super) fn neighbour(&self, id: u32, d: &Destination) -> Neighbour {
         match self.route(d) {
-            Route::Unknown => Neighbour::Unresolved { why: "not looked up yet".to_owned() },
+            // Just adopted: what the data path goes by.
+            Route::Unknown => match self.way(id, d) {
+                Way { local: true, .. } => Neighbour::Local,
+                Way { hop, .. } if hop.is_resolved() => {
+                    let leaving = |link: &&Link| interface_index(link.ifindex) == hop.interface();
+                    let name = self.links.values().find(leaving).map(|link| link.name.clone());
+                    let interface = name.unwrap_or_else(|| format!("interface {}", hop.interface()));
+                    Neighbour::Resolved { mac: mac_text(hop.mac()), interface, gateway: None }
+                }
+                Way { .. } => Neighbour::Unresolved { why: "not looked up yet".to_owned() },
+            },
             Route::Local => Neighbour::Local,
             Route::Hop { mac, link, gateway } => {
                 Neighbour::Resolved { mac: mac_text(mac), interface: link.name.clone(), gateway }
@@ -190,8 +205,11 @@ impl Director {
         if address.is_loopback() {
             return local();
         }
-        match self.hops.get(&address).and_then(|hop| hop.state.as_ref()) {
+        let hop = self.hops.get(&address);
+        match hop.and_then(|hop| hop.state.as_ref()) {
             None => Route::Unknown,
+            // The kernel may have forgotten a neighbour that the data path goes on using.
+            Some(NextHop::Unresolved { .. }) if hop.is_some_and(|hop| !hop.waited) => Route::Unknown,
             Some(NextHop::Local) => local(),
             Some(NextHop::Unresolved { why }) => Route::None(why.clone()),
             Some(NextHop::Resolved { mac, ifindex, gateway }) => {

@@ -79,7 +79,7 @@ impl Director {
             overloaded: counts.overload != 0,
             stats: minus(raw(live, id), d.zero),
             rates: d.rates.rates(),
-            neighbour: self.neighbour(d),
+            neighbour: self.neighbour(id, d),
         }
     }
 

@@ -10,6 +10,9 @@ mod neigh;
 mod request;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -48,6 +51,8 @@ pub struct Netlink {
     requests: Requests,
     events: Option<mpsc::Receiver<NetEvent>>,
     addresses: channel::Sender<BTreeSet<IpAddr>>,
+    /// True once the listener knows what was there before.
+    learned: channel::Receiver<bool>,
     /// Aborted when dropped.
     _tasks: JoinSet<()>,
 }
@@ -66,7 +71,8 @@ impl Netlink {
         let requests = Requests(handle);
         let (sender, events) = mpsc::channel(EVENTS);
         let (addresses, wanted) = channel::channel(BTreeSet::new());
-        let watcher = Watcher::new(requests.clone(), sender, wanted);
+        let (learning, learned) = channel::channel(false);
+        let watcher = Watcher::new(requests.clone(), sender, wanted, learning);
         let mut tasks = JoinSet::new();
         tasks.spawn(connection);
         tasks.spawn(async move {
@@ -75,7 +81,7 @@ impl Netlink {
             listener.await;
         });
         tasks.spawn(watcher.run(messages.map(|(message, _)| message)));
-        Ok(Self { requests, events: Some(events), addresses, _tasks: tasks })
+        Ok(Self { requests, events: Some(events), addresses, learned, _tasks: tasks })
     }
 
     /// The changes from [`Self::new`] on; at most once (`None` afterwards). A receiver that is not
@@ -112,6 +118,10 @@ impl Netlink {
     /// kernel is asked to resolve it, and the answer is [`NextHop::Unresolved`]; the result comes as a
     /// [`NetEvent::Neighbour`] (or, for watched addresses, [`NetEvent::NextHop`]).
     pub async fn next_hop(&self, address: IpAddr) -> NextHop {
+        // A neighbour that is resolved on our behalf before the listener has learned what was there would be
+        // taken for one of these, and not reported. An error means that the listener is gone, and with it all
+        // reports.
+        drop(self.learned.clone().wait_for(|learned| *learned).await);
         neigh::look_up(&self.requests, address).await.next_hop
     }
 

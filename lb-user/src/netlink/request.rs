@@ -11,7 +11,7 @@ use netlink_packet_route::neighbour::{
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::Handle;
-use rtnetlink::packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 
 use super::error::failed;
 use super::{Link, NetlinkError};
@@ -77,6 +77,10 @@ impl Requests {
 
     /// An interface by its name; `None` where there is none.
     pub(super) async fn link_named(&self, name: &str) -> Result<Option<Link>, NetlinkError> {
+        // No interface can have these; the kernel would refuse them each in another way.
+        if name.is_empty() || name.len() >= libc::IFNAMSIZ {
+            return Ok(None);
+        }
         self.one_link(self.0.link().get().match_name(name).execute()).await
     }
 
@@ -118,15 +122,8 @@ impl Requests {
         address: IpAddr,
     ) -> Result<Option<Neighbour>, NetlinkError> {
         let doing = "look a neighbour up";
-        let mut message = NeighbourMessage::default();
-        let (family, destination) = match address {
-            IpAddr::V4(a) => (AddressFamily::Inet, NeighbourAddress::Inet(a)),
-            IpAddr::V6(a) => (AddressFamily::Inet6, NeighbourAddress::Inet6(a)),
-        };
-        message.header.family = family;
-        message.header.ifindex = ifindex;
-        message.attributes.push(NeighbourAttribute::Destination(destination));
-        let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetNeighbour(message));
+        let mut request =
+            NetlinkMessage::from(RouteNetlinkMessage::GetNeighbour(neighbour_message(ifindex, address)));
         // Without NLM_F_DUMP the kernel answers with the one entry.
         request.header.flags = NLM_F_REQUEST;
         let answer = self.0.clone().request(request).map_err(|e| failed(doing, e))?;
@@ -150,25 +147,72 @@ impl Requests {
         Ok(messages.iter().filter_map(Neighbour::from_message).collect())
     }
 
-    /// Asks the kernel to resolve a neighbour as if a packet went there.
+    /// Asks the kernel to resolve a neighbour as if a packet went there. Not for a permanent entry: `NTF_USE`
+    /// would take the permanence away.
     pub(super) async fn resolve(&self, ifindex: u32, address: IpAddr) -> Result<(), NetlinkError> {
-        let request = self.0.neighbours().add(ifindex, address).state(NeighbourState::None);
-        let request = request.flags(NeighbourFlags::Use).replace();
-        request.execute().await.map_err(|e| failed("resolve a neighbour", e))
+        let mut message = neighbour_message(ifindex, address);
+        message.header.flags = NeighbourFlags::Use;
+        self.change(message, NLM_F_CREATE, "resolve a neighbour").await
     }
 
     /// Has the kernel ask a known neighbour by unicast whether its MAC is still right.
     pub(super) async fn probe(&self, ifindex: u32, address: IpAddr) -> Result<(), NetlinkError> {
-        let request = self.0.neighbours().add(ifindex, address).state(NeighbourState::Probe).replace();
-        request.execute().await.map_err(|e| failed("probe a neighbour", e))
+        self.set_state(ifindex, address, NeighbourState::Probe, "probe a neighbour").await
     }
 
     /// Has the kernel ask everyone on the link who has the address, as if nothing were known of it.
     pub(super) async fn call(&self, ifindex: u32, address: IpAddr) -> Result<(), NetlinkError> {
-        let request = self.0.neighbours().add(ifindex, address).state(NeighbourState::None).replace();
-        request.execute().await.map_err(|e| failed("forget a neighbour", e))?;
+        self.set_state(ifindex, address, NeighbourState::None, "forget a neighbour").await?;
         self.resolve(ifindex, address).await
     }
+
+    /// Sets the state of an entry, and nothing else of it: the MAC is not sent along, so that one learned in
+    /// the meantime stays; without `NLM_F_REPLACE` the flag of IPv6 routers stays (`neigh_add` in
+    /// net/core/neighbour.c). An entry that has gone, or has lost its MAC, in the meantime is left alone.
+    async fn set_state(
+        &self,
+        ifindex: u32,
+        address: IpAddr,
+        state: NeighbourState,
+        doing: &'static str,
+    ) -> Result<(), NetlinkError> {
+        let mut message = neighbour_message(ifindex, address);
+        message.header.state = state;
+        match self.change(message, 0, doing).await {
+            Err(error) if matches!(error.errno(), Some(libc::ENOENT | libc::EINVAL)) => Ok(()),
+            other => other,
+        }
+    }
+
+    async fn change(
+        &self,
+        message: NeighbourMessage,
+        flags: u16,
+        doing: &'static str,
+    ) -> Result<(), NetlinkError> {
+        let mut request = NetlinkMessage::from(RouteNetlinkMessage::NewNeighbour(message));
+        request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+        let mut answer = self.0.clone().request(request).map_err(|e| failed(doing, e))?;
+        while let Some(message) = answer.next().await {
+            if let NetlinkPayload::Error(error) = message.payload {
+                return Err(failed(doing, rtnetlink::Error::NetlinkError(error)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A message about one entry of the neighbour table.
+fn neighbour_message(ifindex: u32, address: IpAddr) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    let (family, destination) = match address {
+        IpAddr::V4(a) => (AddressFamily::Inet, NeighbourAddress::Inet(a)),
+        IpAddr::V6(a) => (AddressFamily::Inet6, NeighbourAddress::Inet6(a)),
+    };
+    message.header.family = family;
+    message.header.ifindex = ifindex;
+    message.attributes.push(NeighbourAttribute::Destination(destination));
+    message
 }
 
 /// The address of an address message: the own end of a point-to-point link.

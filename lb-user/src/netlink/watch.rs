@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::Stream;
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::neighbour::NeighbourState;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -70,6 +70,8 @@ pub(super) struct Watcher {
     requests: Requests,
     events: mpsc::Sender<NetEvent>,
     addresses: watch::Receiver<BTreeSet<IpAddr>>,
+    /// Told when what was there at the start is known.
+    learned: watch::Sender<bool>,
     watched: BTreeMap<IpAddr, Watched>,
     /// MACs as reported.
     macs: HashMap<Target, [u8; 6]>,
@@ -84,11 +86,13 @@ impl Watcher {
         requests: Requests,
         events: mpsc::Sender<NetEvent>,
         addresses: watch::Receiver<BTreeSet<IpAddr>>,
+        learned: watch::Sender<bool>,
     ) -> Self {
         Self {
             requests,
             events,
             addresses,
+            learned,
             watched: BTreeMap::new(),
             macs: HashMap::new(),
             links: HashMap::new(),
@@ -103,6 +107,7 @@ impl Watcher {
         mut messages: impl Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Unpin,
     ) {
         self.learn().await;
+        self.learned.send_replace(true);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -165,6 +170,12 @@ impl Watcher {
             _ => return true,
         };
         match message {
+            // A bridge reports its ports by messages of its own family: one that leaves it is not gone.
+            M::NewLink(message) | M::DelLink(message)
+                if message.header.interface_family != AddressFamily::Unspec =>
+            {
+                true
+            }
             M::NewLink(message) => match Link::from_message(&message) {
                 Some(link) => self.link(link).await,
                 None => true,

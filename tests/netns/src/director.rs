@@ -319,8 +319,10 @@ fn link_tools(dir: &Path) -> Result<()> {
     }
     let lbadm = bin_dir().join("lbadm");
     fs::create_dir_all(&bin).context("cannot make the directory of the tools")?;
-    fs::copy(&lbadm, bin.join("lbadm"))
-        .with_context(|| format!("no {}: run `cargo xtask build`", lbadm.display()))?;
+    // By another process: a child that this one forks meanwhile would keep a copy of its own open for
+    // writing, and whatever is open for writing cannot be run.
+    let copied = Command::new("cp").arg(&lbadm).arg(bin.join("lbadm")).status().context("cannot run cp")?;
+    ensure!(copied.success(), "no {}: run `cargo xtask build`", lbadm.display());
     for name in ["ipvsadm", "ipvsadm-save", "ipvsadm-restore"] {
         symlink("lbadm", bin.join(name)).context("cannot link the tools")?;
     }

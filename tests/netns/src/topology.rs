@@ -53,6 +53,13 @@ pub struct Topology {
     pub hosts: Vec<Host>,
 }
 
+/// No packet filter for what a switch passes on.
+const BRIDGE: [(&str, &str); 3] = [
+    ("bridge.bridge-nf-call-arptables", "0"),
+    ("bridge.bridge-nf-call-iptables", "0"),
+    ("bridge.bridge-nf-call-ip6tables", "0"),
+];
+
 /// IPv6 addresses are usable at once, and no host answers routers it does not have.
 const DEFAULTS: [(&str, &str); 5] = [
     ("ipv6.conf.all.accept_dad", "0"),
@@ -88,6 +95,10 @@ impl Topology {
         shell::ip_batch(None, &add).context("cannot make network namespaces")?;
         for space in &spaces {
             space.sysctl(&owned(&DEFAULTS))?;
+        }
+        if Path::new("/proc/sys/net/bridge").exists() {
+            // A switch looks at no IP header; with these set, a bridge drops frames whose header is wrong.
+            switch.sysctl(&owned(&BRIDGE))?;
         }
         switch.ip(&self.bridges())?;
         for host in &self.hosts {

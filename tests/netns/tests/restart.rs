@@ -157,24 +157,6 @@ fn download(method: &str, size: u64) -> Result<()> {
     })
 }
 
-/// Bytes of the shorter downloads: `LB_TEST_MEGABYTES`, 200 where it is not set.
-fn short() -> Result<u64> {
-    let megabytes = std::env::var("LB_TEST_MEGABYTES").unwrap_or_else(|_unset| "200".into());
-    Ok(megabytes.parse::<u64>().context("LB_TEST_MEGABYTES is no number")? * MEGABYTE)
-}
-
-#[test]
-#[ignore = "needs root and the data path: cargo xtask test"]
-fn a_download_by_nat_outlives_lbd() -> Result<()> {
-    download("-m", short()?)
-}
-
-#[test]
-#[ignore = "needs root and the data path: cargo xtask test"]
-fn a_download_by_dr_outlives_lbd() -> Result<()> {
-    download("-g", short()?)
-}
-
 #[test]
 #[ignore = "needs root and the data path, takes a quarter of a minute: cargo xtask test"]
 fn a_gigabyte_by_nat_outlives_lbd() -> Result<()> {

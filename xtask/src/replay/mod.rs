@@ -77,7 +77,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Counts> {
 /// # Errors
 /// As [`run`].
 pub(crate) fn run_suite(repo: &Repo) -> Result<Counts> {
-    let dir = repo.root().join("tests/netns/recordings");
+    let dir = repo.root().join("tests/recordings");
     let paths: Vec<(PathBuf, &[&str])> = suite::SUITE.iter().map(|e| (dir.join(e.file), e.only)).collect();
     let files: Vec<(&Path, &[&str])> = paths.iter().map(|(p, o)| (p.as_path(), *o)).collect();
     replay(&files, true)
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn the_suite_names_what_is_recorded() {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/netns/recordings");
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/recordings");
         for entry in suite::SUITE {
             let recording = recording::read(&dir.join(entry.file)).unwrap();
             for name in entry.only {

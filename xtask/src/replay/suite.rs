@@ -1,9 +1,9 @@
-//! The recordings that must pass, kept in tests/netns/recordings.
+//! The recordings that must pass, kept in tests/recordings.
 
 /// A file and the cases of it that must pass.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entry {
-    /// File name in tests/netns/recordings.
+    /// File name in tests/recordings.
     pub(crate) file: &'static str,
     /// Names as `--only` takes them.
     pub(crate) only: &'static [&'static str],

@@ -31,7 +31,7 @@ pub(crate) struct Stage {
 }
 
 /// Every stage. One may only need a stage above it.
-pub(crate) const STAGES: [Stage; 13] = [
+pub(crate) const STAGES: [Stage; 14] = [
     Stage { name: "setup", what: "what the tests need is installed", needs: None, run: set_up },
     Stage { name: "format", what: "cargo fmt --check", needs: None, run: format },
     Stage { name: "lint", what: "clippy of user space, warnings denied", needs: None, run: lint },
@@ -55,6 +55,12 @@ pub(crate) const STAGES: [Stage; 13] = [
         what: "packets through the loaded program",
         needs: Some("build"),
         run: fixtures,
+    },
+    Stage {
+        name: "adapters",
+        what: "lbd's maps, links and netlink against the kernel",
+        needs: Some("build"),
+        run: adapters,
     },
     Stage { name: "differential", what: "host against kernel", needs: Some("build"), run: differential },
     Stage {
@@ -169,6 +175,15 @@ fn privileged(repo: &Repo, name: &str, test: &str) -> Result<Option<Counts>> {
 
 fn fixtures(repo: &Repo) -> Result<Option<Counts>> {
     privileged(repo, "fixtures", "test_run")
+}
+
+/// The ignored tests of lb-user but those of the stages beside this one: the unprivileged ones ran already.
+fn adapters(repo: &Repo) -> Result<Option<Counts>> {
+    need_root()?;
+    let tests = ["--lib", "--test", "dataplane", "--test", "netlink", "--test", "walk"];
+    let mut command = test_command(repo, &["--release", "--package", "lb-user"]);
+    command.args(tests).args(["--", "--ignored"]);
+    cargo_test(repo, "adapters", minutes(10), command)
 }
 
 fn differential(repo: &Repo) -> Result<Option<Counts>> {

@@ -236,6 +236,9 @@ impl File<'_> {
     }
 
     fn no_std(&mut self, name: &Name) {
+        if self.is_below(&rules::HOST_ONLY) {
+            return;
+        }
         let std = name.words.len() > 1 && name.starts_with(&["std"]);
         if std && !name.in_test && self.is_below(&["lb-common/src/", "lb-ebpf/src/"]) {
             self.error(name.line, format!("`{}` in code for the kernel", name.text()), "use `core`");

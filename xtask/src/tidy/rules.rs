@@ -137,3 +137,6 @@ pub(crate) const FORBIDDEN_WORDS: [&str; 7] = [
 pub(crate) fn find_module(name: &str) -> Option<&'static Module> {
     MODULES.iter().find(|module| module.name == name)
 }
+
+/// What of lb-common only tests on the host have (feature `testing`): beginnings of paths.
+pub(crate) const HOST_ONLY: [&str; 2] = ["lb-common/src/testing/", "lb-common/src/abi/host.rs"];

@@ -90,7 +90,6 @@ fn values_out_of_range_are_refused() {
         (with(|d| d.address = "224.0.0.1:80".parse().unwrap()), ErrorKind::Invalid),
         (with(|d| d.address = "0.0.0.0:80".parse().unwrap()), ErrorKind::Invalid),
         (add_service(service(tcp("192.0.2.1:0"), Scheduler::Rr)), ErrorKind::Invalid),
-        (add_service(service(tcp("255.255.255.255:80"), Scheduler::Rr)), ErrorKind::Invalid),
         (
             add_service(service(ServiceKey::Fwmark(Fwmark { mark: 0, ipv6: false }), Scheduler::Rr)),
             ErrorKind::Invalid,

@@ -4,7 +4,7 @@ use lb_common::abi::{Hop, destination_flags};
 
 use super::world::*;
 use crate::api::{Neighbour, Request, Response};
-use crate::director::{Effect, Event, NextHop, RequestId};
+use crate::director::{Director, Effect, Event, NextHop, RequestId};
 use crate::model::Scheduler;
 use crate::plan::MapOp;
 
@@ -137,4 +137,32 @@ fn changed_routes_move_the_generation_on() {
     let before = w.maps.layout.settings.route_generation;
     w.event(Event::RoutesChanged);
     assert_eq!(w.maps.layout.settings.route_generation, before + 1);
+}
+
+#[test]
+fn a_restarted_director_goes_on_with_the_hops_it_finds() {
+    let w = one();
+    let before = w.element(RS).1.hop;
+    let observed = Box::new(w.observe());
+    let mut anew = Director::new();
+    let mut written = Vec::new();
+    let unresolved = || NextHop::Unresolved { why: "has not answered yet".into() };
+    let address = ip("198.51.100.11");
+    let mut hops_of = |director: &mut Director, event: Event| -> Vec<Hop> {
+        for effect in director.handle(&w.maps, event, w.now) {
+            if let Effect::Apply(ops) = effect {
+                written.extend(ops);
+            }
+        }
+        let hops = written.drain(..).filter_map(|op| match op {
+            MapOp::SetHop { hop, .. } => Some(hop),
+            _ => None,
+        });
+        hops.collect()
+    };
+    // The kernel forgot the neighbour meanwhile; the data path did not.
+    assert_ne!(before, Hop::UNRESOLVED);
+    assert_eq!(hops_of(&mut anew, Event::Observed(observed, Box::default())), []);
+    assert_eq!(hops_of(&mut anew, Event::NextHop { address, next_hop: unresolved() }), []);
+    assert_eq!(hops_of(&mut anew, Event::Waited(address)), [Hop::UNRESOLVED], "nobody answered in time");
 }

@@ -1,0 +1,42 @@
+//! The director without a kernel: the maps as ordinary memory, and a frame sent through.
+//!
+//! [`HostTables`] does over memory what the XDP program's shell does over maps, so that tests on the host
+//! and tests against the kernel speak of the same tables. Never part of a program: feature `testing`.
+
+mod host;
+mod site;
+
+pub use self::host::HostTables;
+pub use self::site::{DIRECTOR_MAC, ServiceSpec, fill, weights};
+use crate::family::{V4, V6};
+use crate::frame::{Frame, SliceFrame};
+use crate::parse::{self, Link};
+use crate::run::{Action, open, run};
+use crate::tables::Store;
+
+/// Bytes in front of a frame that it may grow into (XDP_PACKET_HEADROOM).
+const HEADROOM: usize = 256;
+
+/// Directs a frame as the kernel's programs do one after the other: [`run()`], then [`open`] for a frame
+/// without connection.
+pub fn run_all<T: Store<V4> + Store<V6>, Fr: Frame>(tables: &T, frame: &mut Fr, ifindex: u32) -> Action {
+    match run(tables, frame, ifindex) {
+        Action::Open => match parse::link(frame) {
+            Ok(Link::V4) => open::<V4, T, Fr>(tables, frame, ifindex),
+            Ok(Link::V6) => open::<V6, T, Fr>(tables, frame, ifindex),
+            // `run` asks to open only what it took for one of the two.
+            Err(_) => Action::Pass,
+        },
+        action => action,
+    }
+}
+
+/// Directs a copy of the frame `bytes`; what to do with it, and its bytes afterwards.
+pub fn direct_bytes<T: Store<V4> + Store<V6>>(tables: &T, bytes: &[u8], ifindex: u32) -> (Action, Vec<u8>) {
+    let mut memory = vec![0; HEADROOM];
+    memory.extend_from_slice(bytes);
+    let end = memory.len();
+    let mut frame = SliceFrame::new(&mut memory, HEADROOM, end);
+    let action = run_all(tables, &mut frame, ifindex);
+    (action, frame.bytes().to_vec())
+}

@@ -1,0 +1,9 @@
+//! Tests of the whole decision: frames through the tables.
+
+#[path = "../../tests/shared/frames.rs"]
+pub(crate) mod frames;
+#[path = "../../tests/shared/random.rs"]
+pub(crate) mod random;
+
+mod fixtures;
+mod sequences;

@@ -1,0 +1,165 @@
+//! Frames for tests, built by etherparse, and etherparse as judge over checksums.
+
+use std::net::{IpAddr, SocketAddr};
+
+use etherparse::{
+    IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header, Ipv4Options, Ipv6Extensions, Ipv6Header, NetSlice,
+    PacketBuilder, SlicedPacket, TcpHeader, TransportSlice,
+};
+
+/// MAC of the client's end.
+pub(crate) const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xc1];
+
+/// What a frame carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carried {
+    /// A TCP segment with these bits of the flags byte.
+    Tcp(u8),
+    /// A UDP datagram.
+    Udp,
+    /// A UDP datagram whose checksum is 0: none.
+    UdpWithoutChecksum,
+}
+
+/// A frame to build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FrameSpec {
+    /// Destination MAC.
+    pub(crate) mac: [u8; 6],
+    /// Source MAC.
+    pub(crate) from_mac: [u8; 6],
+    /// Source.
+    pub(crate) source: SocketAddr,
+    /// Destination, of the same family.
+    pub(crate) destination: SocketAddr,
+    /// What it carries.
+    pub(crate) carried: Carried,
+    /// Time to live or hop limit.
+    pub(crate) ttl: u8,
+    /// Bytes of IPv4 options, a multiple of 4; not for IPv6.
+    pub(crate) options: Vec<u8>,
+    /// Payload.
+    pub(crate) payload: Vec<u8>,
+}
+
+impl FrameSpec {
+    /// A frame to the director.
+    pub(crate) fn new(mac: [u8; 6], source: SocketAddr, destination: SocketAddr, carried: Carried) -> Self {
+        Self {
+            mac,
+            from_mac: CLIENT_MAC,
+            source,
+            destination,
+            carried,
+            ttl: 64,
+            options: Vec::new(),
+            payload: Vec::new(),
+        }
+    }
+
+    fn ip(&self) -> IpHeaders {
+        let protocol = match self.carried {
+            Carried::Tcp(_) => IpNumber::TCP,
+            Carried::Udp | Carried::UdpWithoutChecksum => IpNumber::UDP,
+        };
+        match (self.source.ip(), self.destination.ip()) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                let mut header =
+                    Ipv4Header::new(0, self.ttl, protocol, source.octets(), destination.octets()).unwrap();
+                header.identification = 0x1d1d;
+                header.dont_fragment = true;
+                header.options = Ipv4Options::try_from(self.options.as_slice()).unwrap();
+                IpHeaders::Ipv4(header, Ipv4Extensions::default())
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                let header = Ipv6Header {
+                    hop_limit: self.ttl,
+                    next_header: protocol,
+                    source: source.octets(),
+                    destination: destination.octets(),
+                    traffic_class: 0x28,
+                    ..Default::default()
+                };
+                IpHeaders::Ipv6(header, Ipv6Extensions::default())
+            }
+            _ => panic!("two families in one frame"),
+        }
+    }
+
+    /// Its bytes.
+    pub(crate) fn build(&self) -> Vec<u8> {
+        let (source, destination) = (self.source.port(), self.destination.port());
+        let ip = PacketBuilder::ethernet2(self.from_mac, self.mac).ip(self.ip());
+        let mut frame = Vec::new();
+        match self.carried {
+            Carried::Tcp(flags) => {
+                let header = TcpHeader {
+                    fin: flags & 1 != 0,
+                    syn: flags & 2 != 0,
+                    rst: flags & 4 != 0,
+                    psh: flags & 8 != 0,
+                    ack: flags & 16 != 0,
+                    urg: flags & 32 != 0,
+                    ..TcpHeader::new(source, destination, 0x1234_5678, 1024)
+                };
+                ip.tcp_header(header).write(&mut frame, &self.payload).unwrap();
+            }
+            Carried::Udp | Carried::UdpWithoutChecksum => {
+                ip.udp(source, destination).write(&mut frame, &self.payload).unwrap();
+            }
+        }
+        if self.carried == Carried::UdpWithoutChecksum {
+            let network = if self.source.is_ipv4() { 20 + self.options.len() } else { 40 };
+            let at = 14 + network + 6;
+            frame[at..at + 2].fill(0);
+        }
+        frame
+    }
+}
+
+/// Whether every length and checksum of the frame is as etherparse computes it (a UDP checksum of 0 is
+/// none); which one is not.
+pub(crate) fn judge(frame: &[u8]) -> Result<(), String> {
+    let packet = SlicedPacket::from_ethernet(frame).map_err(|error| error.to_string())?;
+    let same = |what: &str, found: usize, right: usize| {
+        if found == right { Ok(()) } else { Err(format!("{what} is {found:#06x}, not {right:#06x}")) }
+    };
+    match (packet.net, packet.transport) {
+        (Some(NetSlice::Ipv4(ip)), transport) => {
+            let header = ip.header().to_header();
+            same("IPv4 checksum", header.header_checksum.into(), header.calc_header_checksum().into())?;
+            same("IPv4 total length", header.total_len.into(), frame.len() - 14)?;
+            let (from, to) = (header.source, header.destination);
+            let (found, right) = match transport {
+                Some(TransportSlice::Tcp(tcp)) => (tcp.checksum(), tcp.calc_checksum_ipv4(from, to).unwrap()),
+                Some(TransportSlice::Udp(udp)) if udp.checksum() == 0 => (0, 0),
+                Some(TransportSlice::Udp(udp)) => {
+                    (udp.checksum(), udp.to_header().calc_checksum_ipv4_raw(from, to, udp.payload()).unwrap())
+                }
+                Some(TransportSlice::Icmpv4(icmp)) => {
+                    (icmp.checksum(), icmp.icmp_type().calc_checksum(icmp.payload()))
+                }
+                other => return Err(format!("carries {other:?}")),
+            };
+            same("checksum", found.into(), right.into())
+        }
+        (Some(NetSlice::Ipv6(ip)), transport) => {
+            let header = ip.header().to_header();
+            same("IPv6 payload length", header.payload_length.into(), frame.len() - 54)?;
+            let (from, to) = (header.source, header.destination);
+            let (found, right) = match transport {
+                Some(TransportSlice::Tcp(tcp)) => (tcp.checksum(), tcp.calc_checksum_ipv6(from, to).unwrap()),
+                Some(TransportSlice::Udp(udp)) if udp.checksum() == 0 => (0, 0),
+                Some(TransportSlice::Udp(udp)) => {
+                    (udp.checksum(), udp.to_header().calc_checksum_ipv6_raw(from, to, udp.payload()).unwrap())
+                }
+                Some(TransportSlice::Icmpv6(icmp)) => {
+                    (icmp.checksum(), icmp.icmp_type().calc_checksum(from, to, icmp.payload()).unwrap())
+                }
+                other => return Err(format!("carries {other:?}")),
+            };
+            same("checksum", found.into(), right.into())
+        }
+        other => Err(format!("is {other:?}")),
+    }
+}
