@@ -166,6 +166,9 @@ pub const fn is_opener(flags: u8) -> bool {
     flags & (flag::SYN | flag::RST) == flag::SYN
 }
 
+// NO stands in the tables only as the state before the first packet.
+const _: () = assert!(NO == 0);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,6 +185,3 @@ mod tests {
         assert!(is_steady(flag::ACK, ESTABLISHED) && !is_steady(0, ESTABLISHED));
     }
 }
-
-// NO stands in the tables only as the state before the first packet.
-const _: () = assert!(NO == 0);
