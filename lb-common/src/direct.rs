@@ -53,7 +53,8 @@ pub enum Rewrite {
     Source,
 }
 
-/// Reads a frame that may concern the director: prefilter, our MAC, headers.
+/// Reads a frame that may concern the director: prefilter, our MAC, headers. Beside the packet, the MAC of the interface
+/// it came in by.
 ///
 /// # Errors
 /// The reason why the frame goes to the stack untouched.
@@ -63,9 +64,9 @@ pub(crate) fn read<F: Parse, T: Store<F>, Fr: Frame>(
     settings: &Settings,
     frame: &Fr,
     ifindex: u32,
-) -> Result<Packet<F>, Reason> {
+) -> Result<(Packet<F>, u64), Reason> {
     let network = F::network(frame).ok_or(Reason::Malformed)?;
-    if settings.flags & settings_flags::NO_PREFILTER == 0 && !concerns_us::<F, T>(tables, network) {
+    if !concerns_us::<F, T>(tables, network) && settings.flags & settings_flags::NO_PREFILTER == 0 {
         return Err(Reason::NoService);
     }
     let interface = tables.interface(ifindex).ok_or(Reason::UnknownInterface)?;
@@ -73,7 +74,7 @@ pub(crate) fn read<F: Parse, T: Store<F>, Fr: Frame>(
     if mac != interface.mac && (mac != interface.second_mac || mac == 0) {
         return Err(Reason::NotOurMac);
     }
-    F::packet_quick(frame, network)
+    Ok((F::packet_quick(frame, network)?, interface.mac))
 }
 
 /// Decides about a packet whose connection is in the table; `None`: it has none.
@@ -140,7 +141,8 @@ fn existing<F: Family, T: Store<F>>(
 /// is_new_conn_expected); a controlled connection never is.
 #[inline(always)]
 fn is_reused<F: Family>(settings: &Settings, packet: &Packet<F>, word: Word, flags: u16) -> bool {
-    if packet.protocol != protocol::TCP || !tcp::is_opener(packet.tcp_flags) {
+    // UDP has no flags.
+    if !tcp::is_opener(packet.tcp_flags) {
         return false;
     }
     if settings.reuse_mode == 0 || flags & connection_flags::CONTROLLED != 0 {
@@ -220,16 +222,21 @@ pub(crate) fn advance<F: Family, T: Store<F>>(
     direction: tcp::Direction,
 ) {
     let old = found.word;
-    let state = if packet.protocol == protocol::TCP {
-        tcp::next(direction, packet.tcp_flags, old.state())
+    // Nearly every packet first. UDP has no flags, so this is TCP.
+    let timeout = if tcp::is_steady(packet.tcp_flags, old.state()) {
+        conn::timeout(settings, protocol::TCP, tcp::ESTABLISHED)
     } else {
-        udp::MORE
+        let state = if packet.protocol == protocol::TCP {
+            tcp::next(direction, packet.tcp_flags, old.state())
+        } else {
+            udp::MORE
+        };
+        if state != old.state() {
+            step(tables, settings, packet.protocol, found, state);
+        }
+        conn::timeout(settings, packet.protocol, state)
     };
-    if state != old.state() {
-        step(tables, settings, packet.protocol, found, state);
-    }
     let entry = found.entry;
-    let timeout = conn::timeout(settings, packet.protocol, state);
     if entry.timeout() != timeout {
         entry.set_timeout(timeout);
     }
@@ -284,15 +291,19 @@ pub(crate) fn to_destination<F: Family>(
     if !hop.is_resolved() {
         return Verdict::Drop(Reason::NeighbourUnresolved);
     }
-    let port = real_port(destination.port, packet.ports.destination);
-    let address = F::narrow(&destination.address);
     match ForwardingMethod::from_u8(destination.method) {
-        Some(ForwardingMethod::DirectRoute) => {
-            Verdict::Forward(Forward { hop, rewrite: Rewrite::None, address, port })
-        }
-        Some(ForwardingMethod::Masq) => {
-            Verdict::Forward(Forward { hop, rewrite: Rewrite::Destination, address, port })
-        }
+        Some(ForwardingMethod::DirectRoute) => Verdict::Forward(Forward {
+            hop,
+            rewrite: Rewrite::None,
+            address: packet.destination,
+            port: packet.ports.destination,
+        }),
+        Some(ForwardingMethod::Masq) => Verdict::Forward(Forward {
+            hop,
+            rewrite: Rewrite::Destination,
+            address: F::narrow(&destination.address),
+            port: real_port(destination.port, packet.ports.destination),
+        }),
         _ => Verdict::Drop(Reason::MethodUnsupported),
     }
 }
@@ -300,7 +311,7 @@ pub(crate) fn to_destination<F: Family>(
 /// The destination's own port, or the packet's where it has none.
 #[inline(always)]
 pub(crate) const fn real_port(own: [u8; 2], packet: [u8; 2]) -> [u8; 2] {
-    if own[0] == 0 && own[1] == 0 { packet } else { own }
+    if u16::from_ne_bytes(own) == 0 { packet } else { own }
 }
 
 /// A service's tag for ports: whether the service takes every port.

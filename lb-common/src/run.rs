@@ -46,8 +46,8 @@ fn connected<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
 ) -> Action {
     let Some(settings) = tables.settings() else { return refuse(tables, Reason::Internal) };
     match read::<F, T, Fr>(tables, settings, frame, ifindex) {
-        Ok(packet) => match direct(tables, settings, &packet) {
-            Some(verdict) => execute(tables, frame, ifindex, &packet, verdict),
+        Ok((packet, mac)) => match direct(tables, settings, &packet) {
+            Some(verdict) => execute(tables, frame, Entrance { ifindex, mac: Some(mac) }, &packet, verdict),
             None => Action::Open,
         },
         Err(reason) => refuse(tables, reason),
@@ -71,7 +71,7 @@ pub fn open<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
             opening.packet = packet;
             opening.sender = sender(frame, ifindex);
             let verdict = schedule(tables, settings, &mut opening);
-            execute(tables, frame, ifindex, &opening.packet, verdict)
+            execute(tables, frame, Entrance { ifindex, mac: None }, &opening.packet, verdict)
         }
         Err(reason) => refuse(tables, reason),
     }
@@ -84,12 +84,21 @@ fn sender<Fr: Frame>(frame: &Fr, ifindex: u32) -> Hop {
     Hop(mac | u64::from(ifindex & (INTERFACES - 1)) << 48)
 }
 
+/// The interface a frame came in by.
+#[derive(Clone, Copy)]
+struct Entrance {
+    /// Kernel index.
+    ifindex: u32,
+    /// Its MAC, where it is known already.
+    mac: Option<u64>,
+}
+
 /// Does what was decided.
 #[inline(always)]
 fn execute<F: Forwardable + Icmp, T: Store<F>, Fr: Frame>(
     tables: &T,
     frame: &mut Fr,
-    ifindex: u32,
+    entrance: Entrance,
     packet: &Packet<F>,
     verdict: Verdict<F>,
 ) -> Action {
@@ -112,7 +121,7 @@ fn execute<F: Forwardable + Icmp, T: Store<F>, Fr: Frame>(
             if rewrite(frame, packet, &forward).is_none() {
                 return refuse(tables, Reason::RewriteFailed);
             }
-            send::<F, T, Fr>(tables, frame, forward.hop, ifindex)
+            send::<F, T, Fr>(tables, frame, forward.hop, entrance)
         }
     }
 }
@@ -125,7 +134,21 @@ fn answer<F: Icmp, Fr: Frame>(frame: &mut Fr, error: IcmpError) -> u32 {
 
 /// Addresses the frame to its next hop.
 #[inline(always)]
-fn send<F: Family, T: Store<F>, Fr: Frame>(tables: &T, frame: &mut Fr, hop: Hop, ifindex: u32) -> Action {
+fn send<F: Family, T: Store<F>, Fr: Frame>(
+    tables: &T,
+    frame: &mut Fr,
+    hop: Hop,
+    entrance: Entrance,
+) -> Action {
+    // Mostly back out by the interface it came in by, which was looked up already.
+    if let Some(mac) = entrance.mac
+        && u32::from(hop.interface()) == entrance.ifindex & (INTERFACES - 1)
+    {
+        if address_frame(frame, hop.0, mac).is_none() {
+            return refuse(tables, Reason::RewriteFailed);
+        }
+        return Action::Transmit;
+    }
     let Some(leaving) = tables.interface_at(hop.interface()) else {
         return refuse(tables, Reason::Internal);
     };
@@ -136,7 +159,7 @@ fn send<F: Family, T: Store<F>, Fr: Frame>(tables: &T, frame: &mut Fr, hop: Hop,
     if address_frame(frame, hop.0, leaving.mac).is_none() {
         return refuse(tables, Reason::RewriteFailed);
     }
-    if leaving.ifindex == ifindex { Action::Transmit } else { Action::Redirect(leaving.ifindex) }
+    if leaving.ifindex == entrance.ifindex { Action::Transmit } else { Action::Redirect(leaving.ifindex) }
 }
 
 /// Counts the reason; the frame goes to the stack or away.

@@ -122,10 +122,6 @@ const ONLY_RST: u64 = row([CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL]);
 #[inline(always)]
 #[must_use]
 pub const fn next(direction: Direction, flags: u8, state: u8) -> u8 {
-    // Nearly every segment, and the same in all tables.
-    if state == ESTABLISHED && flags & (flag::RST | flag::SYN | flag::FIN | flag::ACK) == flag::ACK {
-        return ESTABLISHED;
-    }
     let only = matches!(direction, Direction::InputOnly);
     let output = matches!(direction, Direction::Output);
     let packed = if flags & flag::RST != 0 {
@@ -154,6 +150,15 @@ pub const fn next(direction: Direction, flags: u8, state: u8) -> u8 {
     (packed >> (4 * (state & 15)) & 15) as u8
 }
 
+/// Whether the segment leaves an established connection as it is, by all tables: nearly every segment does.
+#[inline(always)]
+#[must_use]
+pub const fn is_steady(flags: u8, state: u8) -> bool {
+    // One comparison for both.
+    let others = (flags & (flag::RST | flag::SYN | flag::FIN | flag::ACK)) ^ flag::ACK;
+    others | (state ^ ESTABLISHED) == 0
+}
+
 /// Whether the segment opens a connection.
 #[inline(always)]
 #[must_use]
@@ -163,3 +168,20 @@ pub const fn is_opener(flags: u8) -> bool {
 
 // NO stands in the tables only as the state before the first packet.
 const _: () = assert!(NO == 0);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_steady_segment_changes_nothing_by_any_table() {
+        for flags in 0..=u8::MAX {
+            for state in 0..=SYNACK {
+                for direction in [Direction::Input, Direction::Output, Direction::InputOnly] {
+                    assert!(!is_steady(flags, state) || next(direction, flags, state) == state);
+                }
+            }
+        }
+        assert!(is_steady(flag::ACK, ESTABLISHED) && !is_steady(0, ESTABLISHED));
+    }
+}

@@ -15,7 +15,7 @@ use crate::parse::{ETH_LEN, Packet};
 pub trait Forwardable: Family {
     /// Takes one off the time to live, which is above 1.
     fn age<Fr: Frame>(frame: &mut Fr, packet: &Packet<Self>) -> Option<()>;
-    /// Replaces one address in the network header; what the transport checksum must take in.
+    /// Replaces one address in the network header; what the transport checksum must take in, settled.
     fn readdress<Fr: Frame>(
         frame: &mut Fr,
         old: Self::Address,
@@ -49,7 +49,7 @@ pub fn rewrite<F: Forwardable, Fr: Frame>(
     if is_udp && checksum == 0 {
         return Some(());
     }
-    let mut checksum = update.apply(checksum);
+    let mut checksum = update.apply_settled(checksum);
     if is_udp && checksum == 0 {
         checksum = 0xffff;
     }
@@ -87,10 +87,10 @@ impl Forwardable for V4 {
         source: bool,
     ) -> Option<ChecksumUpdate> {
         let (old, new) = (u32::from_ne_bytes(old), u32::from_ne_bytes(new));
-        let update = ChecksumUpdate::default().double(old, new);
+        let update = ChecksumUpdate::default().double(old, new).settled();
         frame.put(if source { V4_SOURCE } else { V4_DESTINATION }, new)?;
         let checksum: u16 = frame.get(V4_CHECK)?;
-        frame.put(V4_CHECK, update.apply(checksum))?;
+        frame.put(V4_CHECK, update.apply_settled(checksum))?;
         Some(update)
     }
 }
@@ -112,6 +112,6 @@ impl Forwardable for V6 {
         let ([a, b], [c, d]) = (old, new);
         frame.put(at, c)?;
         frame.put(at + 8, d)?;
-        Some(ChecksumUpdate::default().quad(a, c).quad(b, d))
+        Some(ChecksumUpdate::default().quad(a, c).quad(b, d).settled())
     }
 }
