@@ -9,7 +9,7 @@ use serde_json::Value;
 const PERIOD: usize = 6;
 
 fn recorded() -> Result<Vec<String>> {
-    let cases: Vec<Value> = serde_json::from_str(include_str!("../recordings/scheduling.json"))?;
+    let cases: Vec<Value> = serde_json::from_str(include_str!("../../recordings/scheduling.json"))?;
     let case = cases
         .iter()
         .find(|c| c.get("name").and_then(Value::as_str) == Some("wrr-1-2-3"))
