@@ -11,7 +11,10 @@ fn main() -> ExitCode {
     match daemon::run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", error.text());
+            let text = error.text();
+            // The diagnostics of a configuration begin with the word themselves.
+            let prefix = if text.starts_with("error: ") { "" } else { "error: " };
+            eprintln!("{prefix}{text}");
             ExitCode::from(error.code())
         }
     }
