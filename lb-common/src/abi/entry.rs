@@ -43,11 +43,6 @@ macro_rules! entry {
                 unsafe { cas_u32(&raw mut (*self.0).word, old, new) }
             }
             #[inline(always)]
-            fn publish(&self, word: u32) {
-                // SAFETY: valid by `new`.
-                unsafe { store_u32(&raw mut (*self.0).word, word) }
-            }
-            #[inline(always)]
             fn key(&self) -> $key {
                 // SAFETY: valid by `new`; a torn key is found out by the word's generation.
                 unsafe { core::ptr::read_volatile(&raw const (*self.0).key) }

@@ -3,6 +3,9 @@
 pub mod tcp;
 pub mod udp;
 
+#[cfg(test)]
+mod tests;
+
 use crate::abi::Settings;
 
 /// IP protocol numbers that are balanced.

@@ -56,10 +56,8 @@ pub trait Entry: Copy {
     /// Way `n` of the bucket whose way 0 this is.
     fn way(&self, n: u32) -> Self;
     fn word(&self) -> u32;
-    /// Compare-and-swap of the word; whether it took place.
+    /// Compare-and-swap of the word, a full barrier; whether it took place.
     fn swap_word(&self, old: u32, new: u32) -> bool;
-    /// Stores the word of a claimed slot, after everything else was written.
-    fn publish(&self, word: u32);
     fn key(&self) -> Self::Key;
     /// 0 where the key is `key`, compared word by word in place.
     fn differs(&self, key: &Self::Key) -> u64;

@@ -6,5 +6,6 @@ pub(crate) mod frames;
 pub(crate) mod random;
 
 mod fixtures;
+mod frames_in;
 mod recorded;
 mod sequences;
