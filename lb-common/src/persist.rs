@@ -90,13 +90,14 @@ pub(crate) fn choose<F: Family, T: Store<F>>(
     body.port = if service.prefix & EVERY_PORT != 0 { [0, 0] } else { destination.port };
     body.link = 0;
     body.mark = 0;
-    if insert(tables, settings, opening) == 0
-        && let Some(found) = flow_table::at(&view, opening.slot, opening.generation)
-    {
-        // A template has no peer: it keeps its own slot there, for the links of its connections.
-        found.entry.set_peer(opening.slot, 0);
+    if insert(tables, settings, opening) == 0 {
+        // Also where another CPU has replaced it meanwhile, which takes it off the count.
         tables.add_count(id, Count::Persistent, 1);
-        opening.link = link_of(opening.slot, opening.generation);
+        if let Some(found) = flow_table::at(&view, opening.slot, opening.generation) {
+            // A template has no peer: it keeps its own slot there, for the links of its connections.
+            found.entry.set_peer(opening.slot, 0);
+            opening.link = link_of(opening.slot, opening.generation);
+        }
     }
     id
 }

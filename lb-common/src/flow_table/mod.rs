@@ -2,7 +2,7 @@
 //!
 //! Generic over [`Entry`], so that the XDP program, the daemon's mapping and a model checker run the
 //! same code. The protocol in short: a slot is *claimed* by compare-and-swap on its word, written,
-//! then *published* by storing the word; removal is one compare-and-swap that frees it and moves its
+//! then *published* by a swap of the word; removal is one compare-and-swap that frees it and moves its
 //! generation on. A reader that found an entry takes what it read only if the word is unchanged
 //! afterwards ([`Found::still`]). Two CPUs may publish one key; both look again afterwards, and one that sees
 //! the other takes its own away: at most one stays, and the client's next packet finds it or makes it anew.
@@ -10,8 +10,6 @@
 mod insert;
 mod word;
 
-#[cfg(all(test, loom))]
-mod loom;
 #[cfg(test)]
 mod tests;
 

@@ -7,5 +7,6 @@ pub(crate) mod random;
 
 mod fixtures;
 mod frames_in;
+mod policy;
 mod recorded;
 mod sequences;

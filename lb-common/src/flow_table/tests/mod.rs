@@ -1,6 +1,9 @@
 //! The table's protocol on one processor, against a list of what should be in it. Several processors:
 //! `loom.rs`.
 
+#[cfg(loom)]
+mod loom;
+
 use std::collections::HashMap;
 
 use proptest::prelude::*;

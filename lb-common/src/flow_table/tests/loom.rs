@@ -12,10 +12,10 @@ use ::loom::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use ::loom::sync::atomic::{AtomicU32, AtomicU64, fence};
 use ::loom::thread;
 
-use super::{
+use crate::abi::{FlowKey4, NONE, WAYS};
+use crate::flow_table::{
     Body, Entry, Found, Insertion, Place, Removed, Room, Table, Word, discard, find, insert, remove,
 };
-use crate::abi::{FlowKey4, NONE, WAYS};
 
 /// One slot. The key is two words, so that it can be torn.
 #[derive(Default)]
