@@ -1,26 +1,24 @@
-//! New connections: who may open one, to which service, to which destination; and their end.
+//! New connections: who may open one, to which destination; their entries.
 
 use crate::abi::{
-    Destination, FwmarkKey, NONE, Service, Settings, connection_flags, destination_flags, service_flags,
-    settings_flags,
+    Destination, NONE, Settings, connection_flags, destination_flags, service_flags, settings_flags,
 };
 use crate::conn::{self, protocol, tcp, udp};
 use crate::direct::{Verdict, is_persistent, real_port, to_destination};
 use crate::family::{Family, Ports};
-use crate::flow_table::{self, Entry, Found, Insertion, Removed, Table, Word};
+use crate::flow_table::{self, Entry, Insertion, Table, Word};
 use crate::fwd::ForwardingMethod;
 use crate::icmp::IcmpError;
+use crate::leave::uncount;
+use crate::lookup;
 use crate::parse::Packet;
 use crate::persist;
 use crate::reason::Reason;
 use crate::sched::{self, Subject};
-use crate::tables::{Count, Direction, FlowTable, Opening, Store, Tables, View, Walk};
+use crate::tables::{Count, Direction, FlowTable, Opening, Store, View};
 
-/// Port of FTP control connections.
-const FTP: [u8; 2] = 21_u16.to_be_bytes();
 /// Port of FTP data connections.
 const FTP_DATA: [u8; 2] = 20_u16.to_be_bytes();
-const ANY_PORT: [u8; 2] = [0, 0];
 
 /// A packet without connection (ip_vs_core.c: ip_vs_schedule and the protocols' conn_schedule):
 /// `opening.packet`.
@@ -34,7 +32,7 @@ pub(crate) fn schedule<F: Family, T: Store<F>>(
     if protocol == protocol::TCP && !opens(settings, opening.packet.tcp_flags) {
         return Verdict::Pass(Reason::NotAnOpener);
     }
-    let Some(service) = service(tables, settings, &opening.packet) else {
+    let Some(service) = lookup::service(tables, settings, &opening.packet) else {
         return Verdict::Pass(Reason::NoService);
     };
     if source_port == FTP_DATA {
@@ -259,87 +257,6 @@ fn opens(settings: &Settings, flags: u8) -> bool {
     tcp::is_opener(flags)
 }
 
-/// The service of a packet (ip_vs_ctl.c: ip_vs_service_find).
-#[inline(always)]
-fn service<'a, F: Family, T: Store<F>>(
-    tables: &'a T,
-    settings: &Settings,
-    packet: &Packet<F>,
-) -> Option<&'a Service> {
-    if settings.mark_rules != 0 {
-        let mut marks = Marks {
-            address: F::wide(packet.destination),
-            family: F::NUMBER,
-            protocol: packet.protocol,
-            port: u16::from_be_bytes(packet.ports.destination),
-            mark: 0,
-        };
-        tables.walk(settings.mark_rules, &mut marks);
-        if marks.mark != 0
-            && let Some(service) =
-                tables.fwmark(&FwmarkKey { mark: marks.mark, family: u32::from(F::NUMBER) })
-        {
-            return Some(service);
-        }
-    }
-    let (address, port) = (packet.destination, packet.ports.destination);
-    if let Some(service) = tables.service(address, port, packet.protocol) {
-        return Some(service);
-    }
-    if settings.flags & settings_flags::FTP != 0 && packet.protocol == protocol::TCP {
-        let n = u16::from_be_bytes(port);
-        if (n == 20 || n >= 1024)
-            && let Some(service) = tables.service(address, FTP, packet.protocol)
-            && is_persistent(service)
-        {
-            return Some(service);
-        }
-    }
-    if settings.flags & settings_flags::ANY_PORT != 0 {
-        return tables.service(address, ANY_PORT, packet.protocol);
-    }
-    None
-}
-
-/// The walk over the rules that give marks: first match wins.
-#[derive(Clone, Copy)]
-struct Marks {
-    address: [u8; 16],
-    family: u8,
-    protocol: u8,
-    port: u16,
-    mark: u32,
-}
-
-impl Walk for Marks {
-    #[inline(always)]
-    fn step<T: Tables>(&mut self, tables: &T, i: u32) -> bool {
-        let Some(rule) = tables.mark_rule(i) else { return true };
-        let protocol = rule.protocol == 0 || rule.protocol == self.protocol;
-        let port = rule.first_port <= self.port && self.port <= rule.last_port;
-        if rule.family != self.family || !protocol || !port || !within(&self.address, rule) {
-            return false;
-        }
-        self.mark = rule.mark;
-        true
-    }
-}
-
-/// Whether an address lies in a rule's network.
-#[inline(always)]
-fn within(address: &[u8; 16], rule: &crate::abi::MarkRule) -> bool {
-    let differing = u128::from_be_bytes(*address) ^ u128::from_be_bytes(rule.address);
-    let (high, low) = ((differing >> 64) as u64, differing as u64);
-    let prefix = rule.prefix;
-    if prefix == 0 {
-        true
-    } else if prefix <= 64 {
-        high >> ((64 - prefix) & 63) == 0
-    } else {
-        high == 0 && low >> ((128 - u32::from(prefix)) & 63) == 0
-    }
-}
-
 /// What the schedulers look at.
 #[inline(always)]
 pub(crate) fn subject<F: Family>(packet: &Packet<F>) -> Subject {
@@ -347,57 +264,5 @@ pub(crate) fn subject<F: Family>(packet: &Packet<F>) -> Subject {
         client: u32::from_be(F::fold(packet.source)),
         client_port: u16::from_be_bytes(packet.ports.source),
         address: u32::from_be(F::fold(packet.destination)),
-    }
-}
-
-/// Removes a connection, with its reply entry and from every count.
-#[inline(always)]
-pub fn end<F: Family, T: Store<F>>(tables: &T, settings: &Settings, found: Found<T::Entry>) {
-    let view = View::<F, T>::new(tables, settings, FlowTable::Connections);
-    let Some(mut room) = tables.scratch() else { return };
-    if flow_table::remove(&view, found, &mut room.room.removed) {
-        uncount::<F, T>(tables, settings, &room.room.removed);
-    }
-}
-
-/// Takes a removed connection or template off its destination's counts; whoever removed it calls
-/// this once. Not inlined: rare, and large.
-#[inline(never)]
-pub fn uncount<F: Family, T: Store<F>>(tables: &T, settings: &Settings, removed: &Removed<F::Key>) -> u32 {
-    if removed.flags & connection_flags::REPLY != 0 {
-        return 0;
-    }
-    let id = removed.destination;
-    if removed.flags & connection_flags::TEMPLATE != 0 {
-        tables.add_count(id, Count::Persistent, u32::MAX);
-        return 0;
-    }
-    let active = conn::is_active(F::protocol(&removed.key), removed.word.state());
-    let total = tables.add_count(id, if active { Count::Active } else { Count::Inactive }, u32::MAX);
-    if let Some(destination) = tables.destination(id) {
-        relieve(tables, id, destination.upper, destination.lower, total);
-    }
-    if removed.flags & connection_flags::MASQ != 0 {
-        let view = View::<F, T>::new(tables, settings, FlowTable::Connections);
-        if let Some(reply) = flow_table::at(&view, removed.peer, removed.peer_generation) {
-            flow_table::discard(&view, reply);
-        }
-    }
-    if removed.flags & connection_flags::CONTROLLED != 0 {
-        persist::add_child::<F, T>(tables, settings, removed.link, u32::MAX);
-    }
-    0
-}
-
-/// Takes the overload mark off below the lower threshold, or three quarters of the upper one (ip_vs_ctl.c:
-/// ip_vs_dest_update_overload).
-#[inline(always)]
-fn relieve<T: Tables>(tables: &T, id: u32, upper: u32, lower: u32, total: u32) {
-    if upper == 0 {
-        return;
-    }
-    let limit = if lower != 0 { lower } else { upper - upper / 4 };
-    if total < limit {
-        tables.set_overload(id, false);
     }
 }

@@ -5,13 +5,13 @@
 
 use crate::abi::{Hop, Service, Settings, connection_flags, destination_flags, settings_flags};
 use crate::conn::{self, protocol, tcp, udp};
-use crate::connect;
 use crate::family::Family;
 use crate::flow_table::{self, Entry, Found, Table, Word};
 use crate::frame::Frame;
 use crate::fwd::ForwardingMethod;
 use crate::hash;
 use crate::icmp::IcmpError;
+use crate::leave;
 use crate::parse::{Network, Packet, Parse};
 use crate::reason::Reason;
 use crate::tables::{Count, Direction, FlowTable, Route, Store, View};
@@ -122,7 +122,7 @@ fn existing<F: Family, T: Store<F>>(
         return None;
     }
     if over || is_reused(settings, packet, found.word, flags) {
-        connect::end(tables, settings, found);
+        leave::end(tables, settings, found);
         return None;
     }
     let Some(destination) = tables.destination(id) else { return Some(Verdict::Drop(Reason::Internal)) };
@@ -178,7 +178,7 @@ fn reply<F: Family, T: Store<F>>(
     let forward = flow_table::at(&view, peer, generation)?;
     if flow_table::expired(now, forward.entry.last_seen(), forward.entry.timeout()) {
         // Both directions go, or else what the packet opens would be in the table beside the reply entry.
-        connect::end(tables, settings, forward);
+        leave::end(tables, settings, forward);
         return None;
     }
     let id = forward.entry.destination();

@@ -32,7 +32,7 @@ pub use self::state::{
 };
 
 /// Version of every layout in this module.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Reads back a number that says "none" where an index or id is meant.
 pub const NONE: u32 = u32::MAX;

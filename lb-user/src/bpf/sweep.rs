@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use lb_common::abi::{NONE, Settings, WAYS, connection_flags};
 use lb_common::conn;
-use lb_common::connect::uncount;
 use lb_common::family::{Family, V4, V6};
 use lb_common::flow_table::{self, Entry as _, Found, Word};
+use lb_common::leave::uncount;
 use lb_common::tables::{Count, FlowTable, Store, View};
 
 use super::Maps;
