@@ -1,6 +1,6 @@
 //! The fixtures on the host; lb-user's tests run them in the kernel.
 
-#[path = "../../tests/shared/fixtures.rs"]
+#[path = "../../tests/shared/fixtures/mod.rs"]
 mod shared;
 
 use self::shared::{Event, all};

@@ -2,7 +2,7 @@
 
 #[path = "../../tests/shared/frames.rs"]
 pub(crate) mod frames;
-#[path = "../../tests/shared/random.rs"]
+#[path = "../../tests/shared/random/mod.rs"]
 pub(crate) mod random;
 
 mod fixtures;

@@ -5,11 +5,11 @@
 //! neighbours have no part in it. Takes away what it pinned, also after a failure.
 #![allow(dead_code, reason = "each of the test programs uses its part")]
 
-#[path = "../../../lb-common/tests/shared/fixtures.rs"]
+#[path = "../../../lb-common/tests/shared/fixtures/mod.rs"]
 pub(crate) mod fixtures;
 #[path = "../../../lb-common/tests/shared/frames.rs"]
 pub(crate) mod frames;
-#[path = "../../../lb-common/tests/shared/random.rs"]
+#[path = "../../../lb-common/tests/shared/random/mod.rs"]
 pub(crate) mod random;
 
 use std::collections::BTreeSet;

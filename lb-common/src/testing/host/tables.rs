@@ -1,0 +1,196 @@
+//! What the decision needs of the maps, over memory.
+
+use core::sync::atomic::Ordering;
+use std::sync::PoisonError;
+
+use super::blank::blank;
+use super::{DESTINATIONS, HostTables};
+use crate::abi::{
+    Destination, Entry4, Entry6, FwmarkKey, ICMP_BUCKETS, INTERFACES, Interface, MARK_RULES, MarkRule,
+    Schedule, Service, ServiceKey4, ServiceKey6, Settings,
+};
+use crate::family::{Family, V4, V6};
+use crate::limit::{self, Limit};
+use crate::reason::Reason;
+use crate::tables::{Count, Direction, FlowTable, Opening, Route, Store, Tables, Walk};
+
+const NO_INTERFACE: Interface =
+    Interface { ifindex: 0, flags: 0, mac: 0, second_mac: 0, mtu: 0, _reserved: 0 };
+const NO_RULE: MarkRule = MarkRule {
+    address: [0; 16],
+    mark: 0,
+    first_port: 0,
+    last_port: 0,
+    prefix: 0,
+    family: 0,
+    protocol: 0,
+    _pad: [0; 5],
+};
+
+impl Tables for HostTables {
+    fn now(&self) -> u32 {
+        let left = |reads: u32| reads.checked_sub(1);
+        match self.reads.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left) {
+            Ok(_) => self.now.load(Ordering::SeqCst),
+            Err(_) => self.next.load(Ordering::SeqCst),
+        }
+    }
+
+    fn settings(&self) -> Option<&Settings> {
+        Some(&self.settings)
+    }
+
+    fn interface(&self, index: u32) -> Option<&Interface> {
+        let interface = self.interfaces.get(&(index % INTERFACES)).unwrap_or(&NO_INTERFACE);
+        (interface.ifindex == index).then_some(interface)
+    }
+
+    fn interface_at(&self, index: u16) -> Option<&Interface> {
+        let index = u32::from(index);
+        (index < INTERFACES).then(|| self.interfaces.get(&index).unwrap_or(&NO_INTERFACE))
+    }
+
+    fn prefilter(&self, word: u32) -> u64 {
+        self.prefilter.get(word as usize).copied().unwrap_or(0)
+    }
+
+    fn mark_rule(&self, n: u32) -> Option<&MarkRule> {
+        (n < MARK_RULES).then(|| self.marks.get(n as usize).unwrap_or(&NO_RULE))
+    }
+
+    fn fwmark(&self, key: &FwmarkKey) -> Option<&Service> {
+        self.fwmarks.get(key)
+    }
+
+    fn slot(&self, index: u32) -> Option<u32> {
+        self.slots.get(index as usize).copied()
+    }
+
+    fn destination(&self, id: u32) -> Option<&Destination> {
+        self.destinations.get(id as usize)
+    }
+
+    fn load(&self, id: u32) -> (u32, u32, bool) {
+        if id >= DESTINATIONS {
+            return (0, 0, true);
+        }
+        let counts = self.counts(id);
+        (counts.active, counts.inactive, counts.overload != 0)
+    }
+
+    fn add_count(&self, id: u32, which: Count, delta: u32) -> u32 {
+        let Some([active, inactive, persistent, _]) = self.counts.get(id as usize) else { return 0 };
+        match which {
+            Count::Active => active,
+            Count::Inactive => inactive,
+            Count::Persistent => persistent,
+        }
+        .fetch_add(delta, Ordering::SeqCst);
+        active.load(Ordering::SeqCst).wrapping_add(inactive.load(Ordering::SeqCst))
+    }
+
+    fn set_overload(&self, id: u32, overloaded: bool) {
+        if let Some([.., overload]) = self.counts.get(id as usize) {
+            overload.store(u32::from(overloaded), Ordering::SeqCst);
+        }
+    }
+
+    fn schedule(&self, service: u32) -> Schedule {
+        Schedule(self.schedules.get(service as usize).map_or(0, |s| s.load(Ordering::SeqCst)))
+    }
+
+    fn swap_schedule(&self, service: u32, old: Schedule, new: Schedule) -> bool {
+        self.schedules
+            .get(service as usize)
+            .is_some_and(|s| s.compare_exchange(old.0, new.0, Ordering::SeqCst, Ordering::SeqCst).is_ok())
+    }
+
+    fn account(&self, destination: u32, direction: Direction, bytes: u32) {
+        match direction {
+            Direction::In => self.account(destination, &[(1, 1), (2, u64::from(bytes))]),
+            Direction::Out => self.account(destination, &[(3, 1), (4, u64::from(bytes))]),
+        }
+    }
+
+    fn account_connection(&self, destination: u32) {
+        self.account(destination, &[(0, 1)]);
+    }
+
+    fn count(&self, reason: Reason) {
+        if let Some(counter) = self.reasons.get(reason as usize) {
+            counter.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn icmp_allowed(&self, client: u32) -> bool {
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = (limit::bucket(client), Limit::of_client(&self.settings));
+        let all = (ICMP_BUCKETS, Limit::of_all(&self.settings));
+        [own, all].into_iter().all(|(index, limit)| {
+            let Some(bucket) = limits.get_mut(index as usize) else { return false };
+            let (after, allowed) = limit.take(*bucket, self.now());
+            *bucket = after;
+            allowed
+        })
+    }
+
+    fn walk<W: Walk>(&self, count: u32, walk: &mut W) {
+        let _ = (0..count).any(|i| walk.step(self, i));
+    }
+}
+
+impl Store<V4> for HostTables {
+    type Entry = Entry4;
+    type Scratch<'a> = Box<Opening<V4>>;
+
+    fn scratch(&self) -> Option<Box<Opening<V4>>> {
+        Some(Box::new(blank()))
+    }
+
+    fn bucket(&self, table: FlowTable, index: u32) -> Option<Entry4> {
+        match table {
+            FlowTable::Connections => self.connections4.entry(index),
+            FlowTable::Templates => self.templates4.entry(index),
+        }
+    }
+
+    fn service(&self, address: [u8; 4], port: [u8; 2], protocol: u8) -> Option<&Service> {
+        self.services4.get(&ServiceKey4 { address, port, protocol, _pad: 0 })
+    }
+
+    fn route(&self, _source: [u8; 4], client: [u8; 4]) -> Route {
+        self.route_to(V4::wide(client))
+    }
+
+    fn want_neighbour(&self, client: [u8; 4]) {
+        self.want(V4::wide(client));
+    }
+}
+
+impl Store<V6> for HostTables {
+    type Entry = Entry6;
+    type Scratch<'a> = Box<Opening<V6>>;
+
+    fn scratch(&self) -> Option<Box<Opening<V6>>> {
+        Some(Box::new(blank()))
+    }
+
+    fn bucket(&self, table: FlowTable, index: u32) -> Option<Entry6> {
+        match table {
+            FlowTable::Connections => self.connections6.entry(index),
+            FlowTable::Templates => self.templates6.entry(index),
+        }
+    }
+
+    fn service(&self, address: [u64; 2], port: [u8; 2], protocol: u8) -> Option<&Service> {
+        self.services6.get(&ServiceKey6 { address: V6::wide(address), port, protocol, _pad: 0 })
+    }
+
+    fn route(&self, _source: [u64; 2], client: [u64; 2]) -> Route {
+        self.route_to(V6::wide(client))
+    }
+
+    fn want_neighbour(&self, client: [u64; 2]) {
+        self.want(V6::wide(client));
+    }
+}

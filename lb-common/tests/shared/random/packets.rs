@@ -1,0 +1,164 @@
+//! The frames of a random site: from clients, from real servers, and such as should not be.
+
+use std::net::SocketAddr;
+
+use lb_common::abi::{Connection4, Connection6, connection_flags};
+use lb_common::conn::protocol;
+use lb_common::flow_table::Word;
+use lb_common::testing::DIRECTOR_MAC;
+
+use super::super::frames::{Carried, FrameSpec};
+use super::{CLIENT_PORTS, CLIENTS4, CLIENTS6, PORTS, Random, Site, Step, VIRTUAL4, VIRTUAL6, ip};
+
+impl Site {
+    /// A frame from a client.
+    pub(super) fn request(&self, random: &mut Random) -> FrameSpec {
+        let (address, port, protocol) = if random.once_in(8) {
+            let all = if random.once_in(2) { &VIRTUAL4 } else { &VIRTUAL6 };
+            (ip(random.one_of(all)), random.one_of(&PORTS), random.one_of(&[protocol::TCP, protocol::UDP]))
+        } else {
+            random.one_of(&self.served)
+        };
+        let port = if port == 0 || random.once_in(20) { random.one_of(&PORTS) } else { port };
+        let clients = if address.is_ipv6() { &CLIENTS6 } else { &CLIENTS4 };
+        // The client no answer may go to is rare, and FTP's data port.
+        let client = clients[if random.once_in(30) { 3 } else { random.below(3) as usize }];
+        let client_port = CLIENT_PORTS[if random.once_in(30) { 0 } else { 1 + random.below(5) as usize }];
+        let source = SocketAddr::new(ip(client), client_port);
+        let destination = SocketAddr::new(address, port);
+        self.between(random, source, destination, protocol)
+    }
+
+    /// A frame from a real server of a NAT connection, if there is one.
+    pub(super) fn reply(&self, random: &mut Random) -> Option<FrameSpec> {
+        let mut ends = Vec::new();
+        for bucket in self.tables.connections4.all() {
+            ends.extend(bucket.ways.iter().filter_map(reply4));
+        }
+        for bucket in self.tables.connections6.all() {
+            ends.extend(bucket.ways.iter().filter_map(reply6));
+        }
+        if ends.is_empty() {
+            return None;
+        }
+        let (source, destination, protocol) = random.one_of(&ends);
+        // A real server that is its own client: both directions of its connection have one key.
+        if source.ip() == destination.ip() {
+            return None;
+        }
+        Some(self.between(random, source, destination, protocol))
+    }
+
+    fn between(
+        &self,
+        random: &mut Random,
+        source: SocketAddr,
+        destination: SocketAddr,
+        protocol: u8,
+    ) -> FrameSpec {
+        const SYN: u8 = 2;
+        const ACK: u8 = 16;
+        let carried = if protocol == protocol::TCP {
+            Carried::Tcp(random.one_of(&[
+                SYN,
+                SYN,
+                SYN,
+                ACK,
+                ACK,
+                ACK | 1,
+                4,
+                SYN | ACK,
+                0,
+                SYN | 1,
+                SYN | 4,
+                0x3f,
+            ]))
+        } else if random.once_in(4) {
+            Carried::UdpWithoutChecksum
+        } else {
+            Carried::Udp
+        };
+        let mut spec = FrameSpec::new(DIRECTOR_MAC, source, destination, carried);
+        spec.ttl = random.one_of(&[64, 64, 64, 64, 64, 64, 2, 1, 0, 255]);
+        spec.payload =
+            (0..random.one_of(&[0, 1, 2, 5, 17, 64, 200, 700])).map(|_| random.next() as u8).collect();
+        if source.is_ipv4() && random.once_in(10) {
+            spec.options = vec![1; 4 * random.below(11) as usize];
+        }
+        if random.once_in(20) {
+            spec.mac = [0, 0, 0x5e, 0, 5, 1];
+        }
+        spec
+    }
+
+    /// A frame that is not as it should be, or comes in where it should not.
+    pub(super) fn odd(&self, random: &mut Random) -> Step {
+        let mut frame = self.request(random).build();
+        let ifindex = 1;
+        let network = 14;
+        let six = frame[12] == 0x86;
+        match random.below(9) {
+            0 => {
+                let length = 14 + random.below(frame.len() as u32 - 13);
+                frame.truncate(length as usize);
+            }
+            1 => frame[5] ^= 0x40,
+            2 => {
+                let at = network + random.below(20) as usize;
+                frame[at] = random.next() as u8;
+            }
+            3 => {
+                let at = random.below(frame.len() as u32) as usize;
+                frame[at] ^= 1 << random.below(8);
+            }
+            4 => {
+                let tag = random.one_of(&[[0x81, 0, 0, 5], [0x88, 0xa8, 0, 5]]);
+                frame.splice(12..12, tag);
+            }
+            5 if six => frame[network + 6] = random.one_of(&[0, 43, 60, 44, 58, 50, 51]),
+            5 => frame[network + 6] = random.one_of(&[0x20, 0x01, 0x3f, 0x80]),
+            6 => frame[12..14].copy_from_slice(&random.one_of(&[[8, 6], [0x86, 0xdd], [8, 0], [0, 46]])),
+            7 if six => {
+                frame[network + 4..network + 6].copy_from_slice(&[random.below(3) as u8, random.next() as u8])
+            }
+            7 => {
+                frame[network + 2..network + 4].copy_from_slice(&[random.below(3) as u8, random.next() as u8])
+            }
+            _ => frame.extend((0..random.below(30)).map(|_| 0)),
+        }
+        Step::Frame { frame, ifindex }
+    }
+}
+
+/// Source, destination and protocol of a reply entry's packets.
+type Ends = (SocketAddr, SocketAddr, u8);
+
+fn ports(rest: u64) -> (u16, u16, u8) {
+    let [a, b, c, d, protocol, ..] = rest.to_le_bytes();
+    (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]), protocol)
+}
+
+/// Whether an entry is live and of the reply direction.
+const fn is_reply(word: u32, flags: u16) -> bool {
+    Word(word).is_live() && flags & connection_flags::REPLY != 0
+}
+
+fn reply4(c: &Connection4) -> Option<Ends> {
+    let [a, b, d, e, f, g, h, i] = c.key.addresses.to_le_bytes();
+    let (source, destination, protocol) = ports(c.key.rest);
+    is_reply(c.word, c.flags).then(|| {
+        (SocketAddr::from(([a, b, d, e], source)), SocketAddr::from(([f, g, h, i], destination)), protocol)
+    })
+}
+
+fn reply6(c: &Connection6) -> Option<Ends> {
+    let address = |words: [u64; 2]| lb_common::family::bytes(words);
+    let (source, destination, protocol) = ports(c.key.rest);
+    is_reply(c.word, c.flags).then(|| {
+        (
+            SocketAddr::from((address(c.key.source), source)),
+            SocketAddr::from((address(c.key.destination), destination)),
+            protocol,
+        )
+    })
+}

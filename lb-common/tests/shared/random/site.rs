@@ -1,0 +1,160 @@
+//! The services and destinations of a random site, and its settings.
+
+use std::net::IpAddr;
+
+use lb_common::abi::{Destination, Hop, MarkRule, destination_flags, settings_flags};
+use lb_common::conn::protocol;
+use lb_common::fwd::ForwardingMethod;
+use lb_common::sched::Scheduler;
+use lb_common::testing::{HostTables, ServiceSpec};
+
+use super::{OTHER_IFINDEX, OTHER_MAC, PORTS, Random, Site, VIRTUAL4, VIRTUAL6, ip};
+
+fn wide(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(a) => {
+            let [a, b, c, d] = a.octets();
+            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        }
+        IpAddr::V6(a) => a.octets(),
+    }
+}
+
+/// The address of a destination number.
+fn real(family: u8, n: u32) -> IpAddr {
+    if family == 4 {
+        ip(&format!("198.51.100.{}", 11 + n))
+    } else {
+        ip(&format!("2001:db8:b::{:x}", 0x11 + n))
+    }
+}
+
+impl Site {
+    /// A site of tables with at most `buckets` buckets each, a power of two.
+    pub(crate) fn new(random: &mut Random, buckets: u32) -> Self {
+        let small = buckets >> random.below(buckets.trailing_zeros() + 1);
+        let mut tables = HostTables::new(buckets);
+        let settings = &mut tables.settings;
+        settings.buckets4 = small - 1;
+        settings.buckets6 = small - 1;
+        settings.templates4 = small - 1;
+        settings.templates6 = (small - 1) >> 1;
+        settings.reuse_mode = random.below(4);
+        settings.route_generation = random.below(3) << 15;
+        settings.seed = [random.next() | 1, random.next() | 1, random.next() | 1, random.next() | 1];
+        for (flag, n) in [
+            (settings_flags::NO_PREFILTER, 4),
+            (settings_flags::SLOPPY_TCP, 6),
+            (settings_flags::EXPIRE_QUIESCENT_TEMPLATE, 3),
+        ] {
+            if random.once_in(n) {
+                settings.flags |= flag;
+            }
+        }
+        tables.add_interface(OTHER_IFINDEX, OTHER_MAC);
+        if random.once_in(3)
+            && let Some(interface) = tables.interfaces.get_mut(&1)
+        {
+            interface.second_mac = 0x0105_005e_0000;
+        }
+        if random.once_in(25) {
+            tables.interfaces.remove(&1);
+        }
+        let mut site = Self { tables, members: Vec::new(), served: Vec::new() };
+        for id in 0..2 + random.below(5) {
+            site.service(random, id);
+        }
+        site
+    }
+
+    fn destination(&mut self, random: &mut Random, family: u8, port: u16) -> u32 {
+        let n = self.members.len() as u32;
+        let mut destination = Destination {
+            hop: hop(random, n),
+            weight: random.one_of(&[0, 1, 1, 1, 2, 3, 5, 10]),
+            address: wide(real(family, n)),
+            port: (if random.once_in(3) { 8000 + n as u16 } else { port }).to_be_bytes(),
+            family,
+            method: match random.below(12) {
+                0 => ForwardingMethod::Tunnel,
+                1 => ForwardingMethod::Local,
+                2..=6 => ForwardingMethod::DirectRoute,
+                _ => ForwardingMethod::Masq,
+            } as u8,
+            ..Destination::default()
+        };
+        if random.once_in(10) {
+            destination.flags = destination_flags::LOCAL;
+        }
+        if random.once_in(4) {
+            destination.upper = 1 + random.below(5);
+            destination.lower = random.below(destination.upper + 1);
+        }
+        let id = self.tables.add_destination(destination);
+        self.members.push((id, family));
+        id
+    }
+
+    fn service(&mut self, random: &mut Random, id: u32) {
+        let family = random.one_of(&[4, 4, 6]);
+        let protocol = random.one_of(&[protocol::TCP, protocol::TCP, protocol::UDP]);
+        let mut spec = ServiceSpec::new(random.one_of(&Scheduler::ALL));
+        spec.scheduler_flags = random.below(4) as u8;
+        spec.one_packet = protocol == protocol::UDP && random.once_in(4);
+        if random.once_in(3) {
+            spec.persistence = 250 * random.one_of(&[1, 60, 360]);
+            if random.once_in(2) {
+                spec.netmask =
+                    if family == 4 { wide(ip("255.255.255.128")) } else { wide(ip("ffff:ffff:ffff::")) };
+            }
+        }
+        let port = if spec.persistence != 0 && random.once_in(3) { 0 } else { random.one_of(&PORTS) };
+        let members: Vec<u32> =
+            (0..random.below(5)).map(|_| self.destination(random, family, port)).collect();
+        let address = random.one_of(if family == 4 { &VIRTUAL4 } else { &VIRTUAL6 });
+        self.served.push((ip(address), port, protocol));
+        if random.once_in(6) {
+            let mark = 1 + random.below(2);
+            self.tables.add_fwmark(id, mark, u32::from(family), &spec, &members);
+            self.rules(random, family, mark, ip(address));
+            return;
+        }
+        match ip(address) {
+            IpAddr::V4(a) => self.tables.add_service4(id, a.octets(), port, protocol, &spec, &members),
+            IpAddr::V6(a) => self.tables.add_service6(id, a.octets(), port, protocol, &spec, &members),
+        }
+    }
+
+    /// Rules that give a mark to some of what goes to an address.
+    fn rules(&mut self, random: &mut Random, family: u8, mark: u32, address: IpAddr) {
+        for _ in 0..1 + random.below(2) {
+            let prefix = random.one_of(if family == 4 { &[32, 24, 0, 31] } else { &[128, 48, 0, 65] });
+            let bits = u128::from_be_bytes(wide(address))
+                & u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+            let first_port = random.one_of(&[0, 80]);
+            self.tables.marks.push(MarkRule {
+                address: bits.to_be_bytes(),
+                mark,
+                first_port,
+                last_port: random.one_of(&[first_port, 443, u16::MAX]),
+                prefix,
+                family,
+                protocol: random.one_of(&[0, protocol::TCP]),
+                _pad: [0; 5],
+            });
+        }
+        self.tables.settings.mark_rules = self.tables.marks.len() as u32;
+        self.tables.settings.flags |= settings_flags::NO_PREFILTER;
+    }
+}
+
+/// A next hop: nearly always there.
+pub(super) fn hop(random: &mut Random, n: u32) -> Hop {
+    match random.below(16) {
+        0 => Hop::UNRESOLVED,
+        // Beyond the map, and an element that is not in use.
+        1 => Hop::new([2, 0, 0, 0, 1, n as u8], random.one_of(&[4096, 9])),
+        2..=6 => Hop::new([2, 0, 0, 0, 1, n as u8], OTHER_IFINDEX as u16),
+        _ => Hop::new([2, 0, 0, 0, 1, n as u8], 1),
+    }
+}
