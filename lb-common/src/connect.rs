@@ -1,7 +1,8 @@
 //! New connections: who may open one, to which destination; their entries.
 
 use crate::abi::{
-    Destination, LocalityKey, NONE, Service, Settings, connection_flags, destination_flags, service_flags, settings_flags,
+    Destination, LocalityKey, NONE, Service, Settings, connection_flags, destination_flags, service_flags,
+    settings_flags,
 };
 use crate::conn::{self, protocol, tcp, udp};
 use crate::direct::{Verdict, is_persistent, real_port, to_destination};

@@ -6,8 +6,8 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf};
 use lb_common::abi::{
     Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, ICMP_BUCKETS, INTERFACES, IcmpBucket,
-    Interface, Locality, LocalityKey, MARK_RULES, MarkRule, PREFILTER_BITS, REASONS, Schedule, Service, ServiceKey4, ServiceKey6,
-    Settings,
+    Interface, Locality, LocalityKey, MARK_RULES, MarkRule, PREFILTER_BITS, REASONS, Schedule, Service,
+    ServiceKey4, ServiceKey6, Settings,
 };
 
 /// IPv4 connection entries. Written by the program and by the daemon's sweep; entries leave by expiry.

@@ -4,7 +4,8 @@ use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64, bpf_loop};
 use lb_common::abi::{
     self, Connection4, Connection6, Counts, Destination, Entry4, Entry6, FwmarkKey, Hop, ICMP_BUCKETS,
-    INTERFACES, IcmpBucket, Interface, Locality, LocalityKey, LocalityRef, MarkRule, Schedule, Service, ServiceKey4, ServiceKey6, Settings,
+    INTERFACES, IcmpBucket, Interface, Locality, LocalityKey, LocalityRef, MarkRule, Schedule, Service,
+    ServiceKey4, ServiceKey6, Settings,
 };
 use lb_common::family::{Family, V4, V6};
 use lb_common::limit::{self, Limit};

@@ -98,13 +98,7 @@ impl LocalityKeeper {
 /// What of `found` is to go: all of services that are no more; in a `whole` pass what was not used for as long as its
 /// service says; otherwise, of services that remember many addresses, a part of those not used for six minutes, the oldest
 /// first (the kernel takes them as they lie in its table).
-fn doomed(
-    mut found: Found,
-    services: &LocalityServices,
-    whole: bool,
-    now: u32,
-    hz: u32,
-) -> Vec<LocalityKey> {
+fn doomed(mut found: Found, services: &LocalityServices, whole: bool, now: u32, hz: u32) -> Vec<LocalityKey> {
     let age = |used: u32| {
         let age = now.wrapping_sub(used);
         // Used while this pass went on: later than its beginning.
@@ -121,7 +115,8 @@ fn doomed(
             Some(expiration) if whole => (*expiration, group.len()),
             Some(_) => (unused, (group.len().saturating_sub(FEW) * 4 / 3).min(FEW / 2)),
         };
-        doomed.extend(group.iter().take(goal).filter(|(_, used)| age(*used) >= least_age).map(|(key, _)| *key));
+        doomed
+            .extend(group.iter().take(goal).filter(|(_, used)| age(*used) >= least_age).map(|(key, _)| *key));
     }
     doomed
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, ProgramArray};
 use aya::programs::ProgramFd;
 use lb_common::abi::{
-    Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, Interface, Locality, LocalityKey, MarkRule, Schedule, Service,
-    ServiceKey4, ServiceKey6, Settings, WAYS,
+    Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, Interface, Locality, LocalityKey, MarkRule,
+    Schedule, Service, ServiceKey4, ServiceKey6, Settings, WAYS,
 };
 use lb_common::reason::Reason;
 

@@ -4,8 +4,8 @@
 use aya::maps::MapType;
 use lb_common::abi::{
     Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, ICMP_BUCKETS, INTERFACES, IcmpBucket,
-    Interface, Locality, LocalityKey, MARK_RULES, MarkRule, PREFILTER_BITS, REASONS, Schedule, Service, ServiceKey4, ServiceKey6,
-    Settings, WAYS,
+    Interface, Locality, LocalityKey, MARK_RULES, MarkRule, PREFILTER_BITS, REASONS, Schedule, Service,
+    ServiceKey4, ServiceKey6, Settings, WAYS,
 };
 
 use super::Sizes;

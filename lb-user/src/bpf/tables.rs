@@ -1,8 +1,8 @@
 //! The tables in mapped memory, as `lb-common` works on them.
 
 use lb_common::abi::{
-    Bucket4, Bucket6, Counts, Destination, Entry4, Entry6, FwmarkKey, INTERFACES, Interface, LocalityKey, LocalityRef, MarkRule,
-    Schedule, Service, Settings, add_u32, cas_u64, load_u32, store_u32,
+    Bucket4, Bucket6, Counts, Destination, Entry4, Entry6, FwmarkKey, INTERFACES, Interface, LocalityKey,
+    LocalityRef, MarkRule, Schedule, Service, Settings, add_u32, cas_u64, load_u32, store_u32,
 };
 use lb_common::family::{Family, Ports, V4, V6};
 use lb_common::flow_table::{Body, Place, Removed, Room, Word};

@@ -7,7 +7,9 @@ use lb_common::sched::MH_SIZES;
 use super::Director;
 use super::state::Service;
 use crate::api::{ErrorKind, Refusal};
-use crate::model::{DestinationSpec, ForwardingMethod, MarkRule, Netmask, Protocol, Scheduler, ServiceKey, ServiceSpec};
+use crate::model::{
+    DestinationSpec, ForwardingMethod, MarkRule, Netmask, Protocol, Scheduler, ServiceKey, ServiceSpec,
+};
 
 /// Greatest weight, as ipvsadm takes.
 const MAX_WEIGHT: u32 = 65_535;

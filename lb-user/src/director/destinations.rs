@@ -196,7 +196,8 @@ impl Director {
                     spec.key
                 ),
                 hint: Some(
-                    "set mh-table-size of [director] or of the service in the configuration to a greater one".into(),
+                    "set mh-table-size of [director] or of the service in the configuration to a greater one"
+                        .into(),
                 ),
             });
         }

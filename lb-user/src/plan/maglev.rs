@@ -32,7 +32,8 @@ pub(super) fn table(members: &[Member], size: u32) -> Vec<u32> {
     let divisor = members.iter().fold(0, |divisor, m| gcd(divisor, m.last_weight));
     let greatest = members.iter().map(|m| m.last_weight).max().unwrap_or(0);
     let Some(ratio) = greatest.checked_div(divisor) else { return Vec::new() };
-    let bits = MH_SIZES.iter().zip(LEAST_BITS..).find(|(s, _)| **s == size).map_or(LEAST_BITS, |(_, bits)| bits);
+    let bits =
+        MH_SIZES.iter().zip(LEAST_BITS..).find(|(s, _)| **s == size).map_or(LEAST_BITS, |(_, bits)| bits);
     // Great weights are cut down, so that the first destinations do not take the whole table.
     let shift = (u32::BITS - ratio.leading_zeros()).saturating_sub(bits / 2);
     let mut orders: Vec<Order> = members

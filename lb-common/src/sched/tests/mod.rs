@@ -21,8 +21,7 @@ const EXPIRATION: u32 = 1000;
 /// What a scheduler looks at, at tick `now`.
 fn subject(client: u32, client_port: u16, address: u32, now: u32) -> Subject {
     let [a, b, c, d] = address.to_be_bytes();
-    let key =
-        LocalityKey { service: 5, epoch: 7, address: [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] };
+    let key = LocalityKey { service: 5, epoch: 7, address: [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] };
     Subject { key, client, address, now, client_port }
 }
 
@@ -225,10 +224,7 @@ fn a_service_without_destinations_has_none() {
 #[test]
 fn the_walk_of_wrr_is_the_textbooks() {
     let walk = |weights: &[u32], n: usize| -> Vec<usize> {
-        let servers: Vec<Server> = weights
-            .iter()
-            .map(|&weight| idle(weight))
-            .collect();
+        let servers: Vec<Server> = weights.iter().map(|&weight| idle(weight)).collect();
         let (tables, service) = tables(Scheduler::Wrr, 0, &servers);
         let subject = subject(0, 0, 0, 0);
         (0..n).map(|_| choose(&tables, &service, &subject).unwrap()).collect()

@@ -168,9 +168,8 @@ fn lblcr(servers: &[Server], memory: &mut Memory, subject: &Subject) -> Option<u
     let known = wlc(&of_set).map(|n| set[n]);
     if set.len() > 1 && subject.now > *modified + EXPIRATION {
         // The first of the members with a weight of which none is more loaded.
-        let more = |a: &Server, b: &Server| {
-            overhead(a) * u128::from(b.weight) > overhead(b) * u128::from(a.weight)
-        };
+        let more =
+            |a: &Server, b: &Server| overhead(a) * u128::from(b.weight) > overhead(b) * u128::from(a.weight);
         let weighted: Vec<usize> = (0..set.len()).filter(|&n| of_set[n].weight > 0).collect();
         let most = weighted.iter().find(|&&n| !weighted.iter().any(|&m| more(&of_set[m], &of_set[n])));
         if let Some(&n) = most {
@@ -267,4 +266,3 @@ pub(super) fn after_edit(scheduler: Scheduler, memory: &Memory, servers: &[Serve
     };
     Memory { last: None, current, ..memory.clone() }
 }
-

@@ -9,7 +9,8 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::abi::{
     Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, Hop, ICMP_BUCKETS, IcmpBucket, Interface,
-    Locality, LocalityKey, MarkRule, Memory, PREFILTER_BITS, REASONS, Schedule, Service, ServiceKey4, ServiceKey6, Settings,
+    Locality, LocalityKey, MarkRule, Memory, PREFILTER_BITS, REASONS, Schedule, Service, ServiceKey4,
+    ServiceKey6, Settings,
 };
 use crate::reason::Reason;
 use crate::tables::Route;

@@ -6,9 +6,8 @@ use std::sync::PoisonError;
 use super::blank::blank;
 use super::{HostTables, random_number};
 use crate::abi::{
-    Destination, Entry4, Entry6, FwmarkKey, ICMP_BUCKETS, INTERFACES, Interface, LOCALITY_MEMBERS, Locality, LocalityKey,
-    LocalityRef, MARK_RULES, MarkRule,
-    Schedule, Service, ServiceKey4, ServiceKey6, Settings,
+    Destination, Entry4, Entry6, FwmarkKey, ICMP_BUCKETS, INTERFACES, Interface, LOCALITY_MEMBERS, Locality,
+    LocalityKey, LocalityRef, MARK_RULES, MarkRule, Schedule, Service, ServiceKey4, ServiceKey6, Settings,
 };
 use crate::family::{Family, V4, V6};
 use crate::limit::{self, Limit};

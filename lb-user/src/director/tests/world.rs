@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use lb_common::abi::{
-    Counters, Counts, Destination, FwmarkKey, Interface, LocalityKey, LocalityRef, MarkRule, NONE, Schedule, Settings,
-    destination_flags,
+    Counters, Counts, Destination, FwmarkKey, Interface, LocalityKey, LocalityRef, MarkRule, NONE, Schedule,
+    Settings, destination_flags,
 };
 use lb_common::hash::prefilter_bit;
 use lb_common::reason::Reason;
@@ -401,7 +401,7 @@ pub(super) fn service(key: ServiceKey, scheduler: Scheduler) -> ServiceSpec {
         netmask: if key.is_ipv6() { Netmask::V6(128) } else { Netmask::V4(u32::MAX) },
         one_packet: false,
         persistence_engine: None,
-            mh_table_size: None,
+        mh_table_size: None,
     }
 }
 

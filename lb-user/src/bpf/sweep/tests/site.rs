@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use etherparse::PacketBuilder;
 use lb_common::abi::{
-    Destination, FwmarkKey, Hop, Interface, LocalityKey, LocalityRef, MarkRule, Schedule, Service, Settings, destination_flags,
-    service_flags,
+    Destination, FwmarkKey, Hop, Interface, LocalityKey, LocalityRef, MarkRule, Schedule, Service, Settings,
+    destination_flags, service_flags,
 };
 use lb_common::conn::tcp;
 use lb_common::family::{Family as _, V4, V6};
