@@ -14,10 +14,10 @@ use super::live::LiveMaps;
 use super::state_dir::StateDir;
 use crate::api::{ErrorKind, Refusal, Request, Response};
 use crate::bpf::{Dataplane, Listing, MapError, Step, Sweeper};
-use crate::director::{self, Director, Effect, Event, RequestId};
+use crate::director::{Director, Effect, Event, RequestId};
 use crate::instance::Instance;
 use crate::model::ServiceKey;
-use crate::netlink::{self, Netlink, NetlinkError};
+use crate::netlink::{Netlink, NetlinkError};
 use crate::server::{Answer, Call};
 
 /// How long a new destination is waited for before its request is answered.
@@ -319,17 +319,6 @@ impl Core {
             Err(error) => tracing::error!(error = error.text(), "counters cannot be remembered"),
         }
         self.remembered = Some((Instant::now(), begun.elapsed()));
-    }
-}
-
-/// A next hop in the director's words.
-pub(super) fn next_hop(hop: netlink::NextHop) -> director::NextHop {
-    match hop {
-        netlink::NextHop::Local => director::NextHop::Local,
-        netlink::NextHop::Resolved { mac, ifindex, gateway, mtu: _ } => {
-            director::NextHop::Resolved { mac, ifindex, gateway }
-        }
-        netlink::NextHop::Unresolved { why } => director::NextHop::Unresolved { why },
     }
 }
 

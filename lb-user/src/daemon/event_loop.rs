@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::core::{Core, Cursor, chain, next_hop};
+use super::core::{Core, Cursor, chain};
 use super::{Error, config};
 use crate::bpf::{Events, NeighbourWanted, Step};
 use crate::director::Event;
@@ -166,8 +166,8 @@ impl EventLoop {
     /// A change of the kernel's tables; whether routes may have changed.
     async fn change(&mut self, change: NetEvent) -> bool {
         let (result, routes) = match change {
-            NetEvent::NextHop { address, next_hop: hop } => {
-                self.core.event(Event::NextHop { address, next_hop: next_hop(hop) });
+            NetEvent::NextHop { address, next_hop } => {
+                self.core.event(Event::NextHop { address, next_hop });
                 (Ok(()), false)
             }
             NetEvent::Link(_) | NetEvent::LinkGone { .. } => (self.core.follow_links().await, true),

@@ -7,14 +7,15 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::attach::Interfaces;
-use super::core::{Core, next_hop};
+use super::core::Core;
 use super::event_loop::EventLoop;
 use super::state_dir::StateDir;
 use super::{Args, Error};
 use crate::bpf::{Dataplane, OpenOptions, Sizes};
 use crate::config::{Config, TableSizes};
-use crate::director::{Event, NextHop};
+use crate::director::Event;
 use crate::instance::Instance;
+use crate::model::NextHop;
 use crate::netlink::{NetEvent, Netlink};
 use crate::server::Server;
 
@@ -97,8 +98,7 @@ async fn first_neighbours(core: &mut Core, changes: &mut mpsc::Receiver<NetEvent
     while !missing.is_empty() {
         let Ok(Some(change)) = timeout_at(end, changes.recv()).await else { break };
         // Everything else was just read, or is read anew after the start.
-        if let NetEvent::NextHop { address, next_hop: hop } = change {
-            let next_hop = next_hop(hop);
+        if let NetEvent::NextHop { address, next_hop } = change {
             if !matches!(next_hop, NextHop::Unresolved { .. }) {
                 missing.remove(&address);
             }

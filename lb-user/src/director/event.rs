@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::Memory;
 use crate::api::Request;
 use crate::config::Config;
-use crate::model::ServiceKey;
+use crate::model::{NextHop, ServiceKey};
 use crate::plan::Observed;
 
 /// Which request an answer belongs to.
@@ -49,27 +49,6 @@ pub enum Event {
     Addresses(BTreeSet<IpAddr>),
     /// Two seconds went by.
     Tick,
-}
-
-/// How packets reach an address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NextHop {
-    /// The address is the director's own.
-    Local,
-    /// By a known MAC.
-    Resolved {
-        /// MAC of the next hop.
-        mac: [u8; 6],
-        /// The leaving interface.
-        ifindex: u32,
-        /// The gateway, where the address is not on link.
-        gateway: Option<IpAddr>,
-    },
-    /// Not at all, for now.
-    Unresolved {
-        /// Why, in words.
-        why: String,
-    },
 }
 
 /// An interface of the host.

@@ -24,11 +24,11 @@ use tokio::task::JoinSet;
 
 pub use self::error::NetlinkError;
 pub use self::link::{Link, LinkState};
-pub use self::neigh::NextHop;
 pub use self::watch::NetEvent;
 
 use self::request::Requests;
 use self::watch::Watcher;
+use crate::model::NextHop;
 
 /// What may change while packets pass.
 const GROUPS: [MulticastGroup; 8] = [

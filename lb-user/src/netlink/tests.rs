@@ -5,7 +5,8 @@ mod site;
 use std::time::Duration;
 
 use self::site::{SERVER, ip, shell, with_site};
-use super::{LinkState, NetEvent, NextHop};
+use super::{LinkState, NetEvent};
+use crate::model::NextHop;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// NUD_FAILED comes after three questions a second apart, of a probe that came half a second late.
@@ -72,6 +73,14 @@ fn behind_a_gateway_is_the_gateway_with_the_routes_mtu() {
         shell("ip route add 198.51.100.0/24 via 192.0.2.12");
         site.resolved("198.51.100.7", SERVER, SECOND).await;
         assert_eq!(site.netlink.next_hop(ip("198.51.100.7")).await, by("192.0.2.12", 1500));
+        // The interface's own MTU is followed as a hop is.
+        shell("ip link set eth0 mtu 1460");
+        let narrow = by("192.0.2.12", 1460);
+        site.wait("the new MTU", SECOND, |event| match event {
+            NetEvent::NextHop { address, next_hop } => *address == ip("198.51.100.7") && *next_hop == narrow,
+            _ => false,
+        })
+        .await;
     });
 }
 

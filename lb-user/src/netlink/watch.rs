@@ -12,10 +12,11 @@ use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use super::Link;
 use super::fresh::Freshness;
 use super::neigh::{Lookup, Target, look_up};
 use super::request::{Neighbour, Requests};
-use super::{Link, NextHop};
+use crate::model::NextHop;
 
 /// Between two looks at the neighbours of watched addresses.
 const TICK: Duration = Duration::from_millis(200);

@@ -102,6 +102,7 @@ fn destination(id: u32, d: &Destination, observed: Option<&Destination>, ops: &m
         flags: d.flags,
         weight: d.weight,
         hop: d.hop,
+        mtu: d.mtu,
         removed_at: d.removed_at,
         ..with_options(o, d)
     });
@@ -113,8 +114,15 @@ fn destination(id: u32, d: &Destination, observed: Option<&Destination>, ops: &m
         }
         return;
     };
+    // A packet must not go by a new way with the MTU of an old and wider one.
+    if o.mtu > d.mtu {
+        ops.push(MapOp::SetMtu { id, mtu: d.mtu });
+    }
     if o.hop != d.hop {
         ops.push(MapOp::SetHop { id, hop: d.hop });
+    }
+    if o.mtu < d.mtu {
+        ops.push(MapOp::SetMtu { id, mtu: d.mtu });
     }
     if o.weight != d.weight {
         ops.push(MapOp::SetWeight { id, weight: d.weight });
