@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use aya::programs::links::{FdLink, PinnedLink};
@@ -140,6 +141,10 @@ fn create(
         Err(failure) => return Err(failure.into_error(interface)),
     };
     let path = pin.to_path_buf();
+    if let Some(dir) = pin.parent() {
+        let failed = |source| AttachError::Pin { doing: "make the directory of", path: path.clone(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+    }
     link.pin(pin).map_err(|error| AttachError::Pin {
         doing: "pin",
         path,

@@ -111,6 +111,16 @@ impl Error {
         }
     }
 
+    /// Whether a file is refused to this user.
+    fn wants_root(&self) -> bool {
+        match self {
+            Self::StateDir { source, .. } | Self::ReadConfig { source, .. } => {
+                source.kind() == io::ErrorKind::PermissionDenied
+            }
+            _ => false,
+        }
+    }
+
     /// The whole text, causes included.
     #[must_use]
     pub fn text(&self) -> String {
@@ -127,6 +137,9 @@ impl Error {
                 }
             }
             source = cause.source();
+        }
+        if self.wants_root() {
+            text.push_str("\nhint: run it as root");
         }
         text
     }

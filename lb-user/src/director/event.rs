@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::Memory;
 use crate::api::Request;
 use crate::config::Config;
-use crate::model::{NextHop, ServiceKey};
+use crate::model::{NextHop, Responder, ServiceKey};
 use crate::plan::Observed;
 
 /// Which request an answer belongs to.
@@ -47,6 +47,13 @@ pub enum Event {
     Links(Vec<Link>),
     /// All addresses of the host.
     Addresses(BTreeSet<IpAddr>),
+    /// Who answers for a virtual address that this host does not have ([`super::Effect::Ask`]).
+    Responder {
+        /// The address.
+        address: IpAddr,
+        /// Who.
+        responder: Responder,
+    },
     /// Two seconds went by.
     Tick,
 }

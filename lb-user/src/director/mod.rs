@@ -16,6 +16,7 @@ mod hops;
 mod memory;
 mod rates;
 mod reload;
+mod responders;
 mod services;
 mod settings;
 mod state;

@@ -3,6 +3,7 @@
 mod change;
 mod maps;
 mod recorded;
+mod responders;
 mod restart;
 mod settings;
 mod trash;

@@ -1,6 +1,6 @@
 //! A director with maps in memory and surroundings that answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub(super) struct World {
     /// Operations since the last [`World::ops`].
     pub(super) ops: Vec<MapOp>,
     pub(super) unwatched: Vec<IpAddr>,
+    /// The last addresses asked about.
+    pub(super) asked: Option<BTreeSet<IpAddr>>,
     next: u64,
 }
 
@@ -52,6 +54,7 @@ impl World {
             replies: BTreeMap::new(),
             ops: Vec::new(),
             unwatched: Vec::new(),
+            asked: None,
             next: 0,
         };
         world.start();
@@ -123,6 +126,7 @@ impl World {
                     later.extend([Event::NextHop { address, next_hop }, Event::Waited(address)]);
                 }
                 Effect::Unwatch(address) => self.unwatched.push(address),
+                Effect::Ask(addresses) => self.asked = Some(addresses),
                 Effect::Persist => {}
             }
         }
