@@ -61,7 +61,7 @@ impl Dataplane {
     pub fn attach(&mut self, interface: &str) -> Result<Attached, AttachError> {
         let name = interface.to_owned();
         let ifindex = if_nametoindex(interface)
-            .map_err(|source| AttachError::NoInterface { name: name.clone(), source })?;
+            .map_err(|errno| AttachError::NoInterface { name: name.clone(), errno })?;
         let pin = link_path(&self.links_dir, interface);
         let program =
             self.object.program(ProgramName::Director).map_err(|source| replace_error(&pin, source))?;

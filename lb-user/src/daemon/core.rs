@@ -108,11 +108,13 @@ impl Core {
     pub(super) fn adopt(&mut self) -> Result<(), MapError> {
         let memory = self.state.memory();
         let observed = self.dataplane.observe()?;
-        tracing::info!(
-            services = observed.services.len(),
-            destinations = observed.destinations.len(),
-            "adopted what the maps hold"
-        );
+        if self.dataplane.adopted() {
+            tracing::info!(
+                services = observed.services.len(),
+                destinations = observed.destinations.len(),
+                "adopted what the maps hold"
+            );
+        }
         self.event(Event::Observed(Box::new(observed), Box::new(memory)));
         Ok(())
     }

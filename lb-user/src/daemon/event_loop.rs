@@ -171,14 +171,16 @@ impl EventLoop {
                 return;
             }
         };
-        tracing::info!(path = %path.display(), "read the configuration again");
         self.core.reload_warnings.clear();
         if config.tables != self.tables {
             let warning = "the sizes of [tables] are others than at the start of lbd: they change when the data path is made anew (stop lbd, `lbadm detach`, start lbd)";
             tracing::warn!("{warning}");
             self.core.reload_warnings.push(warning.to_owned());
         }
+        let shown = path.display().to_string();
         self.core.event(Event::Config(Box::new(config)));
+        let (services, destinations) = self.core.director.size();
+        tracing::info!(path = shown, services, destinations, "read the configuration again");
         if let Err(error) = self.core.serve(interfaces).await {
             tracing::error!(error = chain(&error), "cannot read the kernel's tables");
         }
