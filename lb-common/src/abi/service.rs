@@ -154,8 +154,8 @@ pub mod destination_flags {
 
 /// A destination of a virtual service: element of map `DESTINATIONS` (ARRAY, mmapable), by destination id.
 ///
-/// `weight`, `last_weight`, `hop` and `flags` change in place, each by one aligned store; everything else is written
-/// while no slot names the destination.
+/// `weight`, `last_weight`, `hop`, `mtu` and `flags` change in place, each by one aligned store; everything else is
+/// written while no slot names the destination.
 #[repr(C, align(64))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Destination {
@@ -197,7 +197,8 @@ pub struct Destination {
     pub tunnel_flags: u8,
     /// 0.
     pub _pad: u8,
-    /// MTU towards it, 0 unknown.
+    /// MTU towards it (of the route, else of the leaving interface), bytes of IP; 0 where its way is not known, and
+    /// of the director itself.
     pub mtu: u32,
     /// When it was removed (trash), seconds of CLOCK_BOOTTIME.
     pub removed_at: u64,

@@ -43,6 +43,9 @@ impl Maps {
             MapOp::SetHop { id, hop } => {
                 self.memory.set_destination64(*id, offset_of!(Destination, hop), hop.0)
             }
+            MapOp::SetMtu { id, mtu } => {
+                self.memory.set_destination32(*id, offset_of!(Destination, mtu), *mtu)
+            }
             MapOp::SetRemovedAt { id, seconds } => {
                 self.memory.set_destination64(*id, offset_of!(Destination, removed_at), *seconds)
             }

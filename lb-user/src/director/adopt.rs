@@ -58,6 +58,7 @@ impl Director {
 
     fn adopt_services(&mut self, observed: &Observed) {
         self.services.clear();
+        self.addresses_changed = true;
         let mut ids = BTreeSet::new();
         for (key, value) in &observed.services {
             let Some(spec) = service_spec(*key, value) else {

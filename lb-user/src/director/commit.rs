@@ -158,6 +158,7 @@ impl Director {
             service_port,
             service_protocol,
             service_mark,
+            mtu: way.mtu,
             removed_at: d.removed_at.map_or(0, |at| at.as_secs()),
             ..abi::Destination::default()
         }

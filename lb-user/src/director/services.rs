@@ -60,6 +60,7 @@ impl Director {
                 rates: Estimator::new(nothing),
             },
         );
+        self.addresses_changed = true;
         self.touched.service(key, Scheduling::Start);
         Ok(())
     }
@@ -98,6 +99,7 @@ impl Director {
             }
         }
         self.concern_service(key, false);
+        self.addresses_changed = true;
         self.service_ids.give(service.id);
         self.touched.service(*key, Scheduling::Same);
         self.persist();

@@ -101,6 +101,7 @@ fn destination(id: u32, d: &Destination, observed: Option<&Destination>, ops: &m
     let stored = known.map(|o| Destination {
         flags: d.flags,
         hop: d.hop,
+        mtu: d.mtu,
         removed_at: d.removed_at,
         ..with_weight(&with_options(o, d), d.weight)
     });
@@ -112,8 +113,15 @@ fn destination(id: u32, d: &Destination, observed: Option<&Destination>, ops: &m
         }
         return;
     };
+    // A packet must not go by a new way with the MTU of an old and wider one.
+    if o.mtu > d.mtu {
+        ops.push(MapOp::SetMtu { id, mtu: d.mtu });
+    }
     if o.hop != d.hop {
         ops.push(MapOp::SetHop { id, hop: d.hop });
+    }
+    if o.mtu < d.mtu {
+        ops.push(MapOp::SetMtu { id, mtu: d.mtu });
     }
     if o.weight != d.weight {
         ops.push(MapOp::SetWeight { id, weight: d.weight });

@@ -114,6 +114,7 @@ impl Layout {
             MapOp::SetFlags { id, flags } => self.change(*id, |d| d.flags = *flags),
             MapOp::SetWeight { id, weight } => self.change(*id, |d| *d = with_weight(d, *weight)),
             MapOp::SetOptions { id, value } => self.change(*id, |d| *d = with_options(d, value)),
+            MapOp::SetMtu { id, mtu } => self.change(*id, |d| d.mtu = *mtu),
             MapOp::SetHop { id, hop } => self.change(*id, |d| d.hop = *hop),
             MapOp::SetRemovedAt { id, seconds } => self.change(*id, |d| d.removed_at = *seconds),
             MapOp::PutSlots { first, ids } => {
