@@ -5,6 +5,7 @@
 //! whether or not lbd runs.
 
 mod detach;
+mod world;
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -169,6 +170,21 @@ impl Client {
 impl Control for Client {
     fn ask(&mut self, request: &Request, part: &mut dyn FnMut(Response)) -> Result<(), ControlError> {
         self.request(request, part).map_err(ControlError::from)
+    }
+
+    fn read_text(&mut self, path: &str) -> Result<String, ControlError> {
+        world::read_text(path)
+    }
+
+    fn saved_rules(&mut self, ipv6: bool) -> Result<String, ControlError> {
+        world::saved_rules(ipv6)
+    }
+
+    fn pause(&mut self, seconds: u32) -> bool {
+        // lbd may be another one afterwards.
+        self.stream = None;
+        std::thread::sleep(Duration::from_secs(seconds.into()));
+        true
     }
 
     fn detach(&mut self) -> Result<Vec<String>, ControlError> {

@@ -52,6 +52,22 @@ impl Maps {
                     );
                 }
             }
+            MapOp::PutMarks { first, rules } => {
+                for ipv6 in [false, true] {
+                    let (start, length) = self.layout.settings.mark_list(ipv6);
+                    assert!(
+                        first + rules.len() as u32 <= start || start + length <= *first,
+                        "mark rules are written while packets read them"
+                    );
+                }
+            }
+            MapOp::PutSettings { value } => {
+                for ipv6 in [false, true] {
+                    let (first, length) = value.mark_list(ipv6);
+                    let rules = self.layout.marks.get(&first).map_or(0, |r| r.len());
+                    assert!(length == 0 || rules == length as usize, "a list that nobody wrote is named");
+                }
+            }
             _ => {}
         }
         self.layout.apply(op);
@@ -114,7 +130,8 @@ impl Tables for Maps {
         self.layout.prefilter[word as usize]
     }
     fn mark_rule(&self, n: u32) -> Option<&MarkRule> {
-        self.layout.marks.get(n as usize)
+        let (first, rules) = self.layout.marks.range(..=n).next_back()?;
+        rules.get((n - first) as usize)
     }
     fn fwmark(&self, _: &FwmarkKey) -> Option<&lb_common::abi::Service> {
         None
@@ -247,7 +264,11 @@ impl World {
             schedules: services.iter().map(|(_, s)| (s.id, Live::schedule(&self.maps, s.id))).collect(),
             services,
             destinations: layout.destinations.iter().map(|(id, d)| (*id, *d)).collect(),
-            marks: layout.marks.clone(),
+            marks: [false, true].map(|ipv6| {
+                let (first, rules) = layout.settings.mark_list(ipv6);
+                let list = layout.marks.get(&first).filter(|_| rules != 0);
+                list.map(|l| l.to_vec()).unwrap_or_default()
+            }),
             settings: layout.settings,
             prefilter: layout.prefilter.clone(),
             capacity: self.capacity,
