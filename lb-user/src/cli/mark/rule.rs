@@ -24,8 +24,8 @@ pub(super) struct Draft {
     /// The option that says the mark, and what it says.
     mark: Option<(String, MarkTarget)>,
     any: bool,
-    /// Ports whose names wait for the protocol.
-    ports: Vec<(Word, String, String, bool)>,
+    /// The first option of ports.
+    ports: Option<String>,
 }
 
 fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), Error> {
@@ -128,8 +128,8 @@ impl Draft {
             | Word::DestinationPort
             | Word::DestinationPorts
             | Word::EitherPorts => {
-                self.ports.push((word, name.to_owned(), value.to_owned(), negated));
-                // Names are asked now: nobody knows them later.
+                self.ports.get_or_insert_with(|| name.to_owned());
+                // The names of ports are those of the protocol, which stands in front.
                 let protocol = self.rest.as_ref().and_then(|r| r.protocol.as_ref()).map_or(6, |t| t.value);
                 let value = ports(value, name, protocol, names)?;
                 let rule = self.rest();
@@ -180,7 +180,7 @@ impl Draft {
         self.rest().target = target;
         let Some(rule) = self.rest.take() else { return Ok(Vec::new()) };
         if rule.protocol.as_ref().is_some_and(|t| t.negated || !has_ports(t.value))
-            && let Some((_, name, ..)) = self.ports.first()
+            && let Some(name) = &self.ports
         {
             return wrong_with(
                 format!("`{name}` needs a protocol that has ports"),
