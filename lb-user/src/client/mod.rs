@@ -4,7 +4,6 @@
 //! [`Control`]; connects at the first request, so that a command that is wrong in itself says so
 //! whether or not lbd runs.
 
-mod detach;
 mod world;
 
 use std::io::{self, BufRead, BufReader, Write};
@@ -102,7 +101,6 @@ impl From<ClientError> for ControlError {
 pub struct Client {
     instance: String,
     path: PathBuf,
-    at: Instance,
     stream: Option<BufReader<UnixStream>>,
 }
 
@@ -110,12 +108,7 @@ impl Client {
     /// A client of `instance`, not connected yet.
     #[must_use]
     pub fn new(instance: &Instance) -> Self {
-        Self {
-            instance: instance.name().to_owned(),
-            path: instance.socket_path(),
-            at: instance.clone(),
-            stream: None,
-        }
+        Self { instance: instance.name().to_owned(), path: instance.socket_path(), stream: None }
     }
 
     fn connect(&self) -> Result<BufReader<UnixStream>, ClientError> {
@@ -185,16 +178,6 @@ impl Control for Client {
         self.stream = None;
         std::thread::sleep(Duration::from_secs(seconds.into()));
         true
-    }
-
-    fn detach(&mut self) -> Result<Vec<String>, ControlError> {
-        if self.connect().is_ok() {
-            return Err(ControlError {
-                message: format!("lbd of instance {} is running and holds the data path", self.instance),
-                hint: Some("stop it first (SIGTERM); it leaves the data path to lbadm detach".to_owned()),
-            });
-        }
-        detach::detach(&self.at)
     }
 }
 

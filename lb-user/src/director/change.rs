@@ -100,6 +100,7 @@ impl Director {
         self.estimate(live);
         self.expire_trash(live, now);
         self.end_lingering(live);
+        self.ask_for_addresses();
         self.commit(live, now);
     }
 }

@@ -17,6 +17,7 @@ mod marks;
 mod memory;
 mod rates;
 mod reload;
+mod responders;
 mod services;
 mod settings;
 mod state;
@@ -25,7 +26,7 @@ mod view;
 mod warnings;
 
 pub use self::effect::Effect;
-pub use self::event::{Event, Link, NextHop, RequestId};
+pub use self::event::{Event, Link, RequestId};
 pub use self::memory::Memory;
 pub use self::rates::Estimator;
 pub use self::state::{Director, Live};

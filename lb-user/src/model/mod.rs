@@ -2,10 +2,12 @@
 //!
 //! Pure: no sockets, no clock, no files. Everything else in user space speaks in these types.
 
+mod hop;
 mod mark;
 mod names;
 mod service;
 
+pub use self::hop::{NextHop, Responder};
 pub use self::mark::{
     AddressRange, InterfaceName, Mac, MarkOwner, MarkRule, MarkTarget, Network, OwnedMarkRule, PortSpan,
     Ports, Test, Wrong, protocol_name, protocol_number,

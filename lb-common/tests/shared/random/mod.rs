@@ -38,6 +38,13 @@ pub(crate) struct Site {
     marks: [Vec<u32>; 2],
 }
 
+impl Site {
+    /// A site of tables that were made otherwise.
+    pub(crate) fn of(tables: HostTables) -> Self {
+        Self { tables, members: Vec::new(), served: Vec::new(), marks: [const { Vec::new() }; 2] }
+    }
+}
+
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
