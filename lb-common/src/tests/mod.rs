@@ -5,6 +5,7 @@ pub(crate) mod frames;
 #[path = "../../tests/shared/random/mod.rs"]
 pub(crate) mod random;
 
+mod endings;
 mod fixtures;
 mod frames_in;
 mod policy;

@@ -194,6 +194,12 @@ impl Memory {
             icmp_burst: value.icmp_burst,
             icmp_interval: value.icmp_interval,
             minute: value.minute,
+            drop_entry: value.drop_entry,
+            drop_packet: value.drop_packet,
+            secure_tcp: value.secure_tcp,
+            amemthresh: value.amemthresh,
+            am_droprate: value.am_droprate,
+            drop_rate: value.drop_rate,
             ..now
         };
         self.settings.write(0, &merged);

@@ -92,7 +92,7 @@ impl HostTables {
             schedules: (0..SERVICES).map(|_| AtomicU64::new(0)).collect(),
             counters: (0..DESTINATIONS).map(|_| Accounts::default()).collect(),
             reasons: (0..REASONS).map(|_| AtomicU64::new(0)).collect(),
-            limits: Mutex::new(vec![IcmpBucket::default(); ICMP_BUCKETS as usize + 1]),
+            limits: Mutex::new(vec![IcmpBucket::default(); ICMP_BUCKETS as usize + 2]),
             wanted: Mutex::new(Vec::new()),
         };
         super::site::prepare(&mut tables, buckets);
