@@ -301,10 +301,7 @@ fn step<F: Family, T: Store<F>>(
 
 /// How a packet from a client reaches its destination.
 #[inline(always)]
-pub(crate) fn to_destination<F: Family>(
-    destination: &Destination,
-    packet: &Packet<F>,
-) -> Verdict<F> {
+pub(crate) fn to_destination<F: Family>(destination: &Destination, packet: &Packet<F>) -> Verdict<F> {
     if destination.flags & destination_flags::LOCAL != 0 {
         return Verdict::Pass(Reason::Local);
     }

@@ -24,6 +24,14 @@ pub const fn is_active(protocol: u8, state: u8) -> bool {
     protocol == protocol::TCP && tcp::is_active(state)
 }
 
+/// Whether a connection waits for the handshake to be completed: what `drop_entry` takes first (ip_vs_conn.c:
+/// ip_vs_random_dropentry).
+#[inline(always)]
+#[must_use]
+pub const fn is_half_open(protocol: u8, state: u8) -> bool {
+    protocol == protocol::TCP && matches!(state, tcp::SYN_RECV | tcp::SYNACK)
+}
+
 /// The state of a TCP connection after a segment: by the table that `secure_tcp` asks for.
 #[inline(always)]
 #[must_use]

@@ -26,6 +26,14 @@ pub trait Control {
         Err(ControlError { message, ..error })
     }
 
+    /// The text of a file, or of the standard input where its name is `-`.
+    ///
+    /// # Errors
+    /// Where it cannot be read; always for who has no files.
+    fn read_file(&mut self, name: &str) -> Result<String, ControlError> {
+        Err(ControlError { message: format!("cannot read {name}: there are no files here"), hint: None })
+    }
+
     /// Takes the data path of a director away whose lbd does not run: its links, then its maps with
     /// every service and connection (decision 14). The names of the interfaces it was attached to.
     ///

@@ -8,12 +8,15 @@ use std::io::{self, Write};
 use clap::{Parser, Subcommand};
 
 use super::render::{marks, sort, status, table};
+use super::set::{self, SetArgs};
 use super::{Control, ControlError, ipvsadm};
 use crate::api::{Refusal, Request, Response};
 use crate::instance::InstanceArgs;
 
 /// Exit code where lbd refuses or does not forward.
-const REFUSED: u8 = 1;
+pub(super) const REFUSED: u8 = 1;
+/// Exit code of a command line that cannot be.
+const USAGE: u8 = 2;
 /// Exit code where lbd does not answer.
 const UNREACHABLE: u8 = 3;
 
@@ -50,7 +53,7 @@ pub struct Globals {
 }
 
 /// lbadm's own subcommands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Subcommands {
     /// List services and destinations with owner, thresholds and neighbour
     List {
@@ -72,13 +75,17 @@ pub enum Subcommands {
         #[arg(long)]
         json: bool,
     },
+    /// Set sysctls of IPVS (net.ipv4.vs.*), or list them
+    Set(SetArgs),
 }
 
 /// Why a subcommand has no answer.
-enum Failure {
+pub(super) enum Failure {
     Refused(Refusal),
     Unreachable(ControlError),
     Impossible(ControlError),
+    /// What was typed cannot be.
+    Usage(Refusal),
 }
 
 /// Does what `command` says and gives the exit code.
@@ -96,6 +103,7 @@ pub fn run(
         Subcommands::Status { json } => ("cannot tell the status", report(json, control, out)?),
         Subcommands::Detach => ("cannot detach", detach(control, out)?),
         Subcommands::Marks { json } => ("cannot list marks", list_marks(json, control, out)?),
+        Subcommands::Set(args) => (args.failing(), set::run(&args, control, out, err)?),
     };
     out.flush()?;
     let (message, hint, code) = match done {
@@ -103,6 +111,7 @@ pub fn run(
         Err(Failure::Refused(r)) => (r.message, r.hint, REFUSED),
         Err(Failure::Unreachable(e)) => (e.message, e.hint, UNREACHABLE),
         Err(Failure::Impossible(e)) => (e.message, e.hint, REFUSED),
+        Err(Failure::Usage(r)) => (r.message, r.hint, USAGE),
     };
     writeln!(err, "error: {failing}: {message}")?;
     if let Some(hint) = hint {
@@ -112,7 +121,7 @@ pub fn run(
 }
 
 /// Every response to `request` but a refusal.
-fn ask(control: &mut dyn Control, request: &Request) -> Result<Vec<Response>, Failure> {
+pub(super) fn ask(control: &mut dyn Control, request: &Request) -> Result<Vec<Response>, Failure> {
     let mut parts = Vec::new();
     let mut refusal = None;
     control
@@ -124,7 +133,7 @@ fn ask(control: &mut dyn Control, request: &Request) -> Result<Vec<Response>, Fa
     refusal.map_or(Ok(parts), |why| Err(Failure::Refused(why)))
 }
 
-fn write_json(out: &mut dyn Write, value: &impl serde::Serialize) -> io::Result<()> {
+pub(super) fn write_json(out: &mut dyn Write, value: &impl serde::Serialize) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     writeln!(out)
 }

@@ -8,6 +8,7 @@ mod globals;
 pub mod ipvsadm;
 pub mod lbadm;
 mod render;
+mod set;
 
 pub use self::control::{Control, ControlError};
 pub use self::globals::split_globals;

@@ -12,6 +12,7 @@ mod error;
 mod event_loop;
 mod live;
 mod logging;
+mod meminfo;
 mod offline;
 mod start;
 mod state_dir;

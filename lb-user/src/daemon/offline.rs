@@ -52,6 +52,15 @@ impl Control for Console {
         }
     }
 
+    fn read_file(&mut self, name: &str) -> Result<String, ControlError> {
+        let read = if name == "-" {
+            std::io::read_to_string(std::io::stdin())
+        } else {
+            std::fs::read_to_string(name)
+        };
+        read.map_err(|error| ControlError { message: format!("cannot read {name}: {error}"), hint: None })
+    }
+
     fn detach(&mut self) -> Result<Vec<String>, ControlError> {
         self.client.detach()
     }

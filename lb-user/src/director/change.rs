@@ -78,6 +78,8 @@ impl Director {
             Request::Zero { key } => self.zero(live, key)?,
             Request::SetTimeouts { timeouts } => self.set_timeouts(timeouts),
             Request::SetMarks { rules } => self.set_marks(rules)?,
+            Request::SetSysctls { values } => self.set_sysctls(&values)?,
+            Request::Sysctls => return Ok(Response::Sysctls { values: self.sysctls() }),
             Request::Timeouts => return Ok(Response::Timeouts { timeouts: self.timeouts() }),
             Request::Marks => return Ok(Response::Marks { rules: self.marks.clone() }),
             Request::Services { .. } | Request::Connections | Request::Status => {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Director, Effect};
 use crate::api::Stats;
+use crate::model::sysctl::SysctlValue;
 use crate::model::{MarkRule, ServiceKey, Timeouts};
 
 /// What a director remembers beside the maps.
@@ -23,6 +24,8 @@ pub struct Memory {
     configured_timeouts: Option<Timeouts>,
     /// Mark rules of the configuration that was applied last.
     configured_marks: Vec<MarkRule>,
+    /// Sysctls of the configuration that was applied last.
+    configured_sysctls: Vec<SysctlValue>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +76,7 @@ impl Director {
                 .collect(),
             configured_timeouts: self.configured_timeouts,
             configured_marks: self.configured_marks.clone(),
+            configured_sysctls: self.configured_sysctls.clone(),
         }
     }
 
@@ -93,6 +97,7 @@ impl Director {
         }
         self.configured_timeouts = memory.configured_timeouts;
         self.configured_marks = memory.configured_marks;
+        self.configured_sysctls = memory.configured_sysctls;
     }
 
     /// Once a list of effects is enough.

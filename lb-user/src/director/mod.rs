@@ -19,12 +19,13 @@ mod reload;
 mod services;
 mod settings;
 mod state;
+mod sysctl;
 mod trash;
 mod view;
 mod warnings;
 
 pub use self::effect::Effect;
-pub use self::event::{Event, Link, NextHop, RequestId};
+pub use self::event::{Event, Link, Load, NextHop, RequestId, TableLoad};
 pub use self::memory::Memory;
 pub use self::rates::Estimator;
 pub use self::state::{Director, Live};

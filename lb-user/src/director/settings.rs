@@ -31,6 +31,7 @@ pub(super) fn with_defaults(mut settings: Settings) -> Settings {
         *slot = ticks(seconds, settings.hz);
     }
     set_timeouts(&mut settings, Timeouts::default());
+    super::sysctl::defaults(&mut settings);
     if settings.icmp_interval == 0 {
         // icmp_ratelimit: 1000 ms.
         settings.icmp_interval = settings.hz;

@@ -10,6 +10,7 @@ use super::hops::Hop;
 use super::rates::Estimator;
 use super::{Effect, Event, Link, RequestId};
 use crate::api::{Request, Stats};
+use crate::model::sysctl::SysctlValue;
 use crate::model::{DestinationSpec, MarkRule, Owner, ServiceKey, ServiceSpec, Timeouts};
 use crate::plan::{Capacity, Extents, Layout, Prefilter};
 
@@ -54,6 +55,7 @@ pub struct Director {
     pub(super) touched: Touched,
     pub(super) effects: Vec<Effect>,
     pub(super) configured_timeouts: Option<Timeouts>,
+    pub(super) configured_sysctls: Vec<SysctlValue>,
     pub(super) configured_marks: Vec<MarkRule>,
     /// Warnings of the last reload.
     pub(super) reload_warnings: Vec<String>,
@@ -182,6 +184,10 @@ impl Director {
             Event::RoutesChanged => self.routes_changed(live, now),
             Event::Links(links) => self.links(live, links, now),
             Event::Addresses(addresses) => self.addresses = Some(addresses),
+            Event::Load(load) => {
+                self.defend(&load);
+                self.commit(live, now);
+            }
             Event::Tick => self.tick(live, now),
         }
         std::mem::take(&mut self.effects)

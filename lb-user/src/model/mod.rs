@@ -4,6 +4,7 @@
 
 mod names;
 mod service;
+pub mod sysctl;
 
 pub use self::service::{
     DestinationAddress, DestinationSpec, Fwmark, MarkRule, Netmask, Owner, Persistence, Protocol,

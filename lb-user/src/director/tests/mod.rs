@@ -4,6 +4,7 @@ mod change;
 mod recorded;
 mod restart;
 mod settings;
+mod sysctl;
 mod trash;
 mod way;
 mod world;
