@@ -54,8 +54,15 @@ pub struct Settings {
     pub am_droprate: u32,
     /// What `drop_packet` does now: one of so many packets that would open a connection is dropped, 0 for none.
     pub drop_rate: u32,
+    /// Size of the tables of mh that have no size of their own; 0: the kernel's default.
+    pub mh_table_size: u32,
+    /// `lblc_expiration`, ticks: an address of lblc that was not used for so long is forgotten.
+    pub lblc_expiration: u32,
+    /// `lblcr_expiration`, ticks: the same of lblcr, and a set that did not change for so long loses its most
+    /// loaded destination.
+    pub lblcr_expiration: u32,
     /// Room for the settings of later versions.
-    pub _reserved: [u32; 64],
+    pub _reserved: [u32; 61],
 }
 
 impl Default for Settings {
@@ -86,7 +93,10 @@ impl Default for Settings {
             amemthresh: 1024,
             am_droprate: 10,
             drop_rate: 0,
-            _reserved: [0; 64],
+            mh_table_size: 0,
+            lblc_expiration: 0,
+            lblcr_expiration: 0,
+            _reserved: [0; 61],
         }
     }
 }

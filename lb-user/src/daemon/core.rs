@@ -14,7 +14,7 @@ use super::live::LiveMaps;
 use super::meminfo::available_pages;
 use super::state_dir::StateDir;
 use crate::api::{ErrorKind, Refusal, Request, Response};
-use crate::bpf::{Dataplane, Listing, MapError, Step, Sweeper};
+use crate::bpf::{Dataplane, Listing, LocalityKeeper, MapError, Step, Sweeper};
 use crate::director::{self, Director, Effect, Event, Load, RequestId, TableLoad};
 use crate::instance::Instance;
 use crate::model::ServiceKey;
@@ -48,6 +48,7 @@ pub(super) struct Core {
     pub(super) netlink: Netlink,
     pub(super) interfaces: Interfaces,
     pub(super) sweeper: Sweeper,
+    localities: LocalityKeeper,
     state: StateDir,
     /// Requests that are not answered yet.
     pending: HashMap<RequestId, oneshot::Sender<Answer<Cursor>>>,
@@ -76,6 +77,7 @@ impl Core {
             instance,
             director: Director::new(),
             sweeper: Sweeper::new(),
+            localities: LocalityKeeper::new(),
             dataplane,
             netlink,
             interfaces,
@@ -286,6 +288,10 @@ impl Core {
         let now = self.dataplane.clock().now();
         let step = self.sweeper.step(self.dataplane.maps(), now);
         if step == Step::Done {
+            let services = self.director.locality_services();
+            if let Err(error) = self.dataplane.keep_localities(&mut self.localities, &services) {
+                tracing::error!(error = chain(&error), "cannot take away what lblc and lblcr remember");
+            }
             for drift in &self.sweeper.statistics().drift {
                 tracing::warn!(
                     destination = drift.destination,

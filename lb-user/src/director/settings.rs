@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use lb_common::abi::{Settings, settings_flags};
 use lb_common::conn::tcp;
 
-use super::state::Destination;
+use super::state::{Destination, Scheduling};
 use super::{Director, check};
 use crate::api::Refusal;
-use crate::model::{ForwardingMethod, MarkRule, Protocol, ServiceKey, Timeouts};
+use crate::model::{ForwardingMethod, MarkRule, Protocol, Scheduler, ServiceKey, Timeouts};
 use crate::plan::{mark_addresses, mark_rule};
 
 /// Port of FTP control connections.
@@ -60,6 +60,25 @@ impl Director {
     /// `--set`: 0 leaves a timeout as it is.
     pub(super) fn set_timeouts(&mut self, timeouts: Timeouts) {
         set_timeouts(&mut self.wanted.settings, timeouts);
+    }
+
+    /// The size of tables of mh without one of their own; their services get new ones.
+    pub(super) fn set_mh_table_size(&mut self, size: Option<u32>) {
+        let size = size.unwrap_or(0);
+        if self.wanted.settings.mh_table_size == size {
+            return;
+        }
+        self.wanted.settings.mh_table_size = size;
+        for (key, service) in &self.services {
+            if service.spec.scheduler == Scheduler::Mh {
+                self.touched.service(*key, Scheduling::Same);
+                if let Err(refusal) = self.slots_for(&service.spec, service.members.len()) {
+                    // The table has no bucket for some of them.
+                    tracing::warn!("{}", refusal.message);
+                    self.reload_warnings.push(refusal.message);
+                }
+            }
+        }
     }
 
     /// The timeouts in force.

@@ -5,6 +5,7 @@ use lb_common::abi::{Settings, settings_flags};
 
 use super::Director;
 use super::event::Load;
+use super::settings::ticks;
 use crate::api::{ErrorKind, Refusal};
 use crate::model::sysctl::{Sysctl, SysctlValue, check_value};
 
@@ -28,8 +29,18 @@ const fn flag(sysctl: Sysctl) -> Option<u32> {
         | Sysctl::ConnReuseMode
         | Sysctl::DropEntry
         | Sysctl::DropPacket
+        | Sysctl::LblcExpiration
+        | Sysctl::LblcrExpiration
         | Sysctl::SecureTcp => return None,
     })
+}
+
+/// Ticks in seconds.
+const fn seconds(ticks: u32, hz: u32) -> u32 {
+    match ticks.checked_div(hz) {
+        Some(seconds) => seconds,
+        None => 0,
+    }
 }
 
 /// The value in force.
@@ -40,6 +51,8 @@ fn value(settings: &Settings, sysctl: Sysctl) -> u32 {
         Sysctl::ConnReuseMode => settings.reuse_mode,
         Sysctl::DropEntry => settings.drop_entry,
         Sysctl::DropPacket => settings.drop_packet,
+        Sysctl::LblcExpiration => seconds(settings.lblc_expiration, settings.hz),
+        Sysctl::LblcrExpiration => seconds(settings.lblcr_expiration, settings.hz),
         Sysctl::SecureTcp => settings.secure_tcp,
         other => u32::from(flag(other).is_some_and(|flag| settings.flags & flag != 0)),
     }
@@ -53,6 +66,8 @@ fn store(settings: &mut Settings, sysctl: Sysctl, value: u32) {
         Sysctl::ConnReuseMode => settings.reuse_mode = value,
         Sysctl::DropEntry => settings.drop_entry = value,
         Sysctl::DropPacket => settings.drop_packet = value,
+        Sysctl::LblcExpiration => settings.lblc_expiration = ticks(value, settings.hz),
+        Sysctl::LblcrExpiration => settings.lblcr_expiration = ticks(value, settings.hz),
         Sysctl::SecureTcp => settings.secure_tcp = value,
         other => put_flag(settings, flag(other).unwrap_or(0), value != 0),
     }
@@ -197,14 +212,14 @@ mod tests {
     #[test]
     fn every_value_comes_back_from_where_it_lies() {
         for sysctl in Sysctl::ALL {
-            let mut settings = Settings::default();
+            let mut settings = Settings { hz: 1000, ..Settings::default() };
             let most = if sysctl.is_switch() { 1 } else { sysctl.most() };
             for v in [most, 0, 1] {
                 store(&mut settings, sysctl, v);
                 assert_eq!(value(&settings, sysctl), v, "{}", sysctl.name());
             }
         }
-        let mut settings = Settings::default();
+        let mut settings = Settings { hz: 250, ..Settings::default() };
         defaults(&mut settings);
         assert!(Sysctl::ALL.iter().all(|s| value(&settings, *s) == s.default_value()));
     }

@@ -18,12 +18,16 @@ pub enum Sysctl {
     ExpireNodestConnUdp,
     ExpireQuiescentTemplate,
     KeepExtendedTemplate,
+    LblcExpiration,
+    LblcrExpiration,
     SecureTcp,
     SloppyTcp,
 }
 
 /// Greatest value of the kernel's: a signed word.
 const MOST: u32 = i32::MAX as u32;
+/// Most seconds: as many ticks as fit a signed word, of the fastest clock there is.
+const SECONDS: u32 = MOST / 1000;
 /// Greatest mode of a defence.
 const MODE: u32 = 3;
 
@@ -41,7 +45,7 @@ const fn row(name: &'static str, default: u32, most: u32, what: &'static str) ->
 
 impl Sysctl {
     /// Every one, by name.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::AmDroprate,
         Self::Amemthresh,
         Self::ConnReuseMode,
@@ -51,6 +55,8 @@ impl Sysctl {
         Self::ExpireNodestConnUdp,
         Self::ExpireQuiescentTemplate,
         Self::KeepExtendedTemplate,
+        Self::LblcExpiration,
+        Self::LblcrExpiration,
         Self::SecureTcp,
         Self::SloppyTcp,
     ];
@@ -111,6 +117,18 @@ impl Sysctl {
                 MOST,
                 "a template that was extended by 60 s is restarted with 60 s (not of IPVS, but what IPVS does; 0: with the service's timeout)",
             ),
+            Self::LblcExpiration => row(
+                "lblc_expiration",
+                86_400,
+                SECONDS,
+                "seconds after which scheduler lblc forgets an address that nobody asked for",
+            ),
+            Self::LblcrExpiration => row(
+                "lblcr_expiration",
+                86_400,
+                SECONDS,
+                "seconds after which lblcr forgets an address, and takes the most loaded server out of a set that did not change",
+            ),
             Self::SecureTcp => row(
                 "secure_tcp",
                 0,
@@ -157,6 +175,8 @@ impl Sysctl {
                 | Self::ConnReuseMode
                 | Self::DropEntry
                 | Self::DropPacket
+                | Self::LblcExpiration
+                | Self::LblcrExpiration
                 | Self::SecureTcp
         )
     }
@@ -210,15 +230,13 @@ pub struct AbsentSysctl {
 const SYNC: &str =
     "this version does not synchronise connections: a peer that takes over begins without them";
 const ESTIMATION: &str = "rates are estimated by lbd every 2 s, always";
-const EXPIRATION: &str =
-    "this version has no such scheduler: sh or mh keep a client's server without a table that expires";
 
 const fn absent(name: &'static str, default: &'static str, instead: &'static str) -> AbsentSysctl {
     AbsentSysctl { name, default: Some(default), instead }
 }
 
 /// The sysctls of IPVS that do nothing in this version.
-pub const ABSENT: [AbsentSysctl; 22] = [
+pub const ABSENT: [AbsentSysctl; 20] = [
     absent("backup_only", "0", SYNC),
     absent(
         "cache_bypass",
@@ -233,8 +251,6 @@ pub const ABSENT: [AbsentSysctl; 22] = [
     absent("est_cpulist", "", ESTIMATION),
     absent("est_nice", "0", ESTIMATION),
     absent("ignore_tunneled", "0", "tunnels that end at the director are not looked into"),
-    absent("lblc_expiration", "86400", EXPIRATION),
-    absent("lblcr_expiration", "86400", EXPIRATION),
     absent("nat_icmp_send", "0", "ICMP errors about packets of real servers pass the director's own stack"),
     absent(
         "pmtu_disc",
