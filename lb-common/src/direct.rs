@@ -3,7 +3,7 @@
 //! Prefilter, our MAC, connection lookup, and only for a packet without connection: which packets
 //! may open one, service lookup, persistence, scheduler, insertion. Knows no map and no frame layout.
 
-use crate::abi::{Hop, Service, Settings, connection_flags, destination_flags, settings_flags};
+use crate::abi::{Destination, Hop, Service, Settings, connection_flags, destination_flags, settings_flags};
 use crate::conn::{self, protocol, tcp, udp};
 use crate::family::Family;
 use crate::flow_table::{self, Entry, Found, Table, Word};
@@ -121,14 +121,18 @@ fn existing<F: Family, T: Store<F>>(
     if !found.still() {
         return None;
     }
-    if over || is_reused(settings, packet, found.word, flags) {
+    let Some(destination) = tables.destination(id) else { return Some(Verdict::Drop(Reason::Internal)) };
+    let mut over = over || is_reused(settings, packet, found.word, flags, destination);
+    if destination.flags & destination_flags::AVAILABLE == 0 && !over {
+        if !expires(settings, packet) {
+            // Silently, and without a new lease of life (ip_vs_core.c; expire_nodest_conn = 0).
+            return Some(Verdict::Drop(Reason::DestinationRemoved));
+        }
+        over = true;
+    }
+    if over {
         leave::end(tables, settings, found);
         return None;
-    }
-    let Some(destination) = tables.destination(id) else { return Some(Verdict::Drop(Reason::Internal)) };
-    if destination.flags & destination_flags::AVAILABLE == 0 {
-        // Silently, and without a new lease of life (ip_vs_core.c; expire_nodest_conn = 0).
-        return Some(Verdict::Drop(Reason::DestinationRemoved));
     }
     let direction =
         if found.word.has(Word::IN_ONLY) { tcp::Direction::InputOnly } else { tcp::Direction::Input };
@@ -137,13 +141,33 @@ fn existing<F: Family, T: Store<F>>(
     Some(to_destination(destination, packet))
 }
 
-/// An opener on an ended connection is scheduled anew (`conn_reuse_mode`, ip_vs_core.c:
-/// is_new_conn_expected); a controlled connection never is.
+/// Whether a connection ends with the packet because its destination was removed (ip_vs_core.c: ip_vs_in_hook),
+/// and the packet is scheduled anew if it may open one.
 #[inline(always)]
-fn is_reused<F: Family>(settings: &Settings, packet: &Packet<F>, word: Word, flags: u16) -> bool {
+fn expires<F: Family>(settings: &Settings, packet: &Packet<F>) -> bool {
+    // Nothing tells a sender of datagrams that nobody gets them: that is a setting of its own.
+    let udp = settings_flags::EXPIRE_NODEST | settings_flags::EXPIRE_NODEST_UDP;
+    let which = if packet.protocol == protocol::UDP { udp } else { settings_flags::EXPIRE_NODEST };
+    settings.flags & which != 0
+}
+
+/// An opener on an ended connection is scheduled anew (`conn_reuse_mode`, ip_vs_core.c:
+/// is_new_conn_expected), but never on a controlled one; with `expire_nodest_conn` also on any whose destination
+/// is quiesced.
+#[inline(always)]
+fn is_reused<F: Family>(
+    settings: &Settings,
+    packet: &Packet<F>,
+    word: Word,
+    flags: u16,
+    destination: &Destination,
+) -> bool {
     // UDP has no flags.
     if !tcp::is_opener(packet.tcp_flags) {
         return false;
+    }
+    if settings.flags & settings_flags::EXPIRE_NODEST != 0 && destination.weight == 0 {
+        return true;
     }
     if settings.reuse_mode == 0 || flags & connection_flags::CONTROLLED != 0 {
         return false;
@@ -227,7 +251,7 @@ pub(crate) fn advance<F: Family, T: Store<F>>(
         conn::timeout(settings, protocol::TCP, tcp::ESTABLISHED)
     } else {
         let state = if packet.protocol == protocol::TCP {
-            tcp::next(direction, packet.tcp_flags, old.state())
+            conn::next_tcp(settings, direction, packet.tcp_flags, old.state())
         } else {
             udp::MORE
         };
@@ -277,10 +301,7 @@ fn step<F: Family, T: Store<F>>(
 
 /// How a packet from a client reaches its destination.
 #[inline(always)]
-pub(crate) fn to_destination<F: Family>(
-    destination: &crate::abi::Destination,
-    packet: &Packet<F>,
-) -> Verdict<F> {
+pub(crate) fn to_destination<F: Family>(destination: &Destination, packet: &Packet<F>) -> Verdict<F> {
     if destination.flags & destination_flags::LOCAL != 0 {
         return Verdict::Pass(Reason::Local);
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::sysctl::SysctlValue;
 use crate::model::{DestinationSpec, OwnedMarkRule, Owner, Protocol, ServiceSpec, Timeouts};
 
 /// One line of an answer.
@@ -33,6 +34,11 @@ pub enum Response {
     Marks {
         /// In order, those of IPv4 first.
         rules: Vec<OwnedMarkRule>,
+    },
+    /// The sysctls in force, by name.
+    Sysctls {
+        /// With their values.
+        values: Vec<SysctlValue>,
     },
     /// The state of lbd and of its data path.
     Status(Status),

@@ -9,12 +9,15 @@ use clap::{Parser, Subcommand};
 
 use super::ipvsadm::Names;
 use super::render::{marks, sort, status, table};
+use super::set::{self, SetArgs};
 use super::{Control, ControlError, ipvsadm, mark};
 use crate::api::{Refusal, Request, Response};
 use crate::instance::InstanceArgs;
 
 /// Exit code where lbd refuses or does not forward.
-const REFUSED: u8 = 1;
+pub(super) const REFUSED: u8 = 1;
+/// Exit code of a command line that cannot be.
+const USAGE: u8 = 2;
 /// Exit code where lbd does not answer.
 const UNREACHABLE: u8 = 3;
 
@@ -80,13 +83,17 @@ pub enum Subcommands {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
+    /// Set sysctls of IPVS (net.ipv4.vs.*), or list them
+    Set(SetArgs),
 }
 
 /// Why a subcommand has no answer.
-enum Failure {
+pub(super) enum Failure {
     Refused(Refusal),
     Unreachable(ControlError),
     Impossible(ControlError),
+    /// What was typed cannot be.
+    Usage(Refusal),
 }
 
 /// Does what `command` says and gives the exit code.
@@ -106,6 +113,7 @@ pub fn run(
         Subcommands::Detach => ("cannot detach", detach(control, out)?),
         Subcommands::Marks { json } => ("cannot list marks", list_marks(json, control, out)?),
         Subcommands::Mark { words } => return mark::run(&words, control, names, out, err),
+        Subcommands::Set(args) => (args.failing(), set::run(&args, control, out, err)?),
     };
     out.flush()?;
     let (message, hint, code) = match done {
@@ -113,6 +121,7 @@ pub fn run(
         Err(Failure::Refused(r)) => (r.message, r.hint, REFUSED),
         Err(Failure::Unreachable(e)) => (e.message, e.hint, UNREACHABLE),
         Err(Failure::Impossible(e)) => (e.message, e.hint, REFUSED),
+        Err(Failure::Usage(r)) => (r.message, r.hint, USAGE),
     };
     writeln!(err, "error: {failing}: {message}")?;
     if let Some(hint) = hint {
@@ -122,7 +131,7 @@ pub fn run(
 }
 
 /// Every response to `request` but a refusal.
-fn ask(control: &mut dyn Control, request: &Request) -> Result<Vec<Response>, Failure> {
+pub(super) fn ask(control: &mut dyn Control, request: &Request) -> Result<Vec<Response>, Failure> {
     let mut parts = Vec::new();
     let mut refusal = None;
     control
@@ -134,7 +143,7 @@ fn ask(control: &mut dyn Control, request: &Request) -> Result<Vec<Response>, Fa
     refusal.map_or(Ok(parts), |why| Err(Failure::Refused(why)))
 }
 
-fn write_json(out: &mut dyn Write, value: &impl serde::Serialize) -> io::Result<()> {
+pub(super) fn write_json(out: &mut dyn Write, value: &impl serde::Serialize) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     writeln!(out)
 }

@@ -82,6 +82,8 @@ impl Director {
                 let [four, six] = &self.marks.lists;
                 tracing::info!(ipv4 = four.len(), ipv6 = six.len(), "mark rules changed");
             }
+            Request::SetSysctls { values } => self.set_sysctls(&values)?,
+            Request::Sysctls => return Ok(Response::Sysctls { values: self.sysctls() }),
             Request::Timeouts => return Ok(Response::Timeouts { timeouts: self.timeouts() }),
             Request::Marks => return Ok(Response::Marks { rules: self.marks.lists.concat() }),
             Request::Services { .. } | Request::Connections | Request::Status => {

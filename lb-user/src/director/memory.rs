@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Director, Effect};
 use crate::api::Stats;
+use crate::model::sysctl::SysctlValue;
 use crate::model::{ServiceKey, Timeouts};
 
 /// What a director remembers beside the maps.
@@ -21,6 +22,8 @@ pub struct Memory {
     destinations: Vec<DestinationMemory>,
     /// Timeouts of the configuration that was applied last.
     configured_timeouts: Option<Timeouts>,
+    /// Sysctls of the configuration that was applied last.
+    configured_sysctls: Vec<SysctlValue>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +73,7 @@ impl Director {
                 })
                 .collect(),
             configured_timeouts: self.configured_timeouts,
+            configured_sysctls: self.configured_sysctls.clone(),
         }
     }
 
@@ -89,6 +93,7 @@ impl Director {
             }
         }
         self.configured_timeouts = memory.configured_timeouts;
+        self.configured_sysctls = memory.configured_sysctls;
     }
 
     /// Once a list of effects is enough.

@@ -11,6 +11,7 @@ use super::marks::Marks;
 use super::rates::Estimator;
 use super::{Effect, Event, Link, RequestId};
 use crate::api::{Request, Stats};
+use crate::model::sysctl::SysctlValue;
 use crate::model::{DestinationSpec, Owner, Responder, ServiceKey, ServiceSpec, Timeouts};
 use crate::plan::{Capacity, Extents, Layout, Prefilter};
 
@@ -61,6 +62,7 @@ pub struct Director {
     pub(super) touched: Touched,
     pub(super) effects: Vec<Effect>,
     pub(super) configured_timeouts: Option<Timeouts>,
+    pub(super) configured_sysctls: Vec<SysctlValue>,
     /// Warnings of the last reload.
     pub(super) reload_warnings: Vec<String>,
 }
@@ -191,6 +193,10 @@ impl Director {
             Event::Links(links) => self.links(live, links, now),
             Event::Addresses(addresses) => self.own_addresses(addresses),
             Event::Responder { address, responder } => self.responder(address, responder),
+            Event::Load(load) => {
+                self.defend(&load);
+                self.commit(live, now);
+            }
             Event::Tick => self.tick(live, now),
         }
         std::mem::take(&mut self.effects)

@@ -264,7 +264,7 @@ impl Kernel {
 
     /// Runs the director over a frame; the first and the last tick it can have seen.
     pub(crate) fn run(&mut self, frame: &[u8], ifindex: u32) -> (Run, u32, u32) {
-        self.used.extend([ICMP_BUCKETS, limit::bucket(source(frame))]);
+        self.used.extend([ICMP_BUCKETS, ICMP_BUCKETS + 1, limit::bucket(source(frame))]);
         let first = self.tick();
         let run = self.dataplane.run(frame, ifindex, 1).unwrap();
         (run, first, self.tick())

@@ -65,10 +65,17 @@ impl Site {
             (settings_flags::NO_PREFILTER, 4),
             (settings_flags::SLOPPY_TCP, 6),
             (settings_flags::EXPIRE_QUIESCENT_TEMPLATE, 3),
+            (settings_flags::SECURE_TCP, 3),
+            (settings_flags::EXPIRE_NODEST, 3),
+            (settings_flags::EXPIRE_NODEST_UDP, 2),
+            (settings_flags::KEEP_EXTENDED_TEMPLATE, 3),
         ] {
             if random.once_in(n) {
                 settings.flags |= flag;
             }
+        }
+        if random.once_in(6) {
+            settings.drop_rate = 1 + random.below(4);
         }
         tables.add_interface(OTHER_IFINDEX, OTHER_MAC);
         if random.once_in(3)

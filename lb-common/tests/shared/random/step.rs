@@ -24,8 +24,8 @@ pub(crate) enum Step {
     Flags(u32, u32),
     /// A destination's next hop changes.
     Hop(u32, Hop),
-    /// Settings change: flags, reuse mode, route generation.
-    Settings(u32, u32, u32),
+    /// Settings change: flags, reuse mode, route generation, drop rate.
+    Settings(u32, u32, u32, u32),
 }
 
 impl Site {
@@ -44,8 +44,17 @@ impl Site {
             (4, Some((id, _))) => Step::Hop(id, hop(random, id)),
             (5, _) => {
                 let settings = self.tables.settings;
-                let flags = settings.flags ^ random.one_of(&[0, settings_flags::SLOPPY_TCP]);
-                Step::Settings(flags, random.below(4), settings.route_generation.wrapping_add(1))
+                let flags = settings.flags
+                    ^ random.one_of(&[
+                        0,
+                        settings_flags::SLOPPY_TCP,
+                        settings_flags::SECURE_TCP,
+                        settings_flags::EXPIRE_NODEST,
+                        settings_flags::EXPIRE_NODEST_UDP,
+                    ]);
+                let drop_rate = random.one_of(&[0, 0, settings.drop_rate, 1, 2, 5]);
+                let generation = settings.route_generation.wrapping_add(1);
+                Step::Settings(flags, random.below(4), generation, drop_rate)
             }
             (6..=8, _) => self.odd(random),
             (9..=17, _) => match self.reply(random) {
@@ -71,11 +80,12 @@ impl Site {
             }
             Step::Flags(id, flags) => destinations[*id as usize].flags = *flags,
             Step::Hop(id, hop) => destinations[*id as usize].hop = *hop,
-            Step::Settings(flags, reuse_mode, generation) => {
+            Step::Settings(flags, reuse_mode, generation, drop_rate) => {
                 let settings = &mut self.tables.settings;
                 settings.flags = *flags;
                 settings.reuse_mode = *reuse_mode;
                 settings.route_generation = *generation;
+                settings.drop_rate = *drop_rate;
             }
         }
     }

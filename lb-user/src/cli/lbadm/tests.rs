@@ -1,9 +1,8 @@
 //! The texts and the exit codes of lbadm's own subcommands.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use clap::CommandFactory;
 
+use super::super::ipvsadm::NoNames;
 use super::*;
 use crate::api::{
     AnsweredElsewhere, DestinationView, ErrorKind, InterfaceStatus, Neighbour, Rates, ReasonCount,
@@ -36,24 +35,6 @@ fn detach_names_the_interfaces_or_says_why_not() {
     let refused = printed(&["detach"], Err(ControlError { message, hint: Some("stop it first".to_owned()) }));
     let text = "error: cannot detach: lbd of instance default is running\nhint: stop it first\n".to_owned();
     assert_eq!(refused, (1, String::new(), text));
-}
-
-/// Knows nobody.
-struct NoNames;
-
-impl Names for NoNames {
-    fn host_to_addr(&self, _: &str) -> Option<Ipv4Addr> {
-        None
-    }
-    fn service_to_port(&self, _: &str, _: Protocol) -> Option<u16> {
-        None
-    }
-    fn addr_to_host(&self, _: IpAddr) -> Option<String> {
-        None
-    }
-    fn port_to_service(&self, _: u16, _: Protocol) -> Option<String> {
-        None
-    }
 }
 
 fn printed(words: &[&str], answer: Result<Vec<Response>, ControlError>) -> (u8, String, String) {

@@ -9,6 +9,7 @@ mod rules;
 mod services;
 mod sort;
 mod status;
+mod sysctls;
 mod table;
 
 pub(super) use self::connections::{ConnectionFormat, ConnectionLines};
@@ -17,4 +18,5 @@ pub(super) use self::rules::rules;
 pub(super) use self::services::{ListFormat, VERSION_LINE, View, services};
 pub(super) use self::sort::sort;
 pub(super) use self::status::status;
+pub(super) use self::sysctls::{sysctls, sysctls_json};
 pub(super) use self::table::table;

@@ -2,6 +2,7 @@
 
 mod file;
 mod service;
+mod sysctl;
 
 use std::net::SocketAddr;
 

@@ -7,6 +7,7 @@ mod recorded;
 mod responders;
 mod restart;
 mod settings;
+mod sysctl;
 mod trash;
 mod way;
 mod world;
