@@ -5,6 +5,7 @@ mod maps;
 mod recorded;
 mod responders;
 mod restart;
+mod schedulers;
 mod settings;
 mod trash;
 mod way;
