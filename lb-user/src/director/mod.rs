@@ -13,6 +13,7 @@ mod destinations;
 mod effect;
 mod event;
 mod hops;
+mod marks;
 mod memory;
 mod rates;
 mod reload;

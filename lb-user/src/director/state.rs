@@ -7,10 +7,11 @@ use std::time::Duration;
 use lb_common::abi::{Counters, Counts, Schedule};
 
 use super::hops::Hop;
+use super::marks::Marks;
 use super::rates::Estimator;
 use super::{Effect, Event, Link, RequestId};
 use crate::api::{Request, Stats};
-use crate::model::{DestinationSpec, MarkRule, Owner, Responder, ServiceKey, ServiceSpec, Timeouts};
+use crate::model::{DestinationSpec, Owner, Responder, ServiceKey, ServiceSpec, Timeouts};
 use crate::plan::{Capacity, Extents, Layout, Prefilter};
 
 /// What a director reads of the maps that packets change.
@@ -40,7 +41,7 @@ pub struct Director {
     pub(super) destination_ids: Ids,
     pub(super) extents: Extents,
     pub(super) prefilter: Prefilter,
-    pub(super) marks: Vec<MarkRule>,
+    pub(super) marks: Marks,
     /// TCP services of port 21.
     pub(super) ftp_services: u32,
     /// Services of port 0.
@@ -60,7 +61,6 @@ pub struct Director {
     pub(super) touched: Touched,
     pub(super) effects: Vec<Effect>,
     pub(super) configured_timeouts: Option<Timeouts>,
-    pub(super) configured_marks: Vec<MarkRule>,
     /// Warnings of the last reload.
     pub(super) reload_warnings: Vec<String>,
 }

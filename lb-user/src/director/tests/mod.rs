@@ -2,6 +2,7 @@
 
 mod change;
 mod maps;
+mod marks;
 mod recorded;
 mod responders;
 mod restart;
