@@ -6,6 +6,7 @@ mod marks;
 mod recorded;
 mod responders;
 mod restart;
+mod schedulers;
 mod settings;
 mod sysctl;
 mod trash;
