@@ -15,6 +15,7 @@ use crate::parse::Packet;
 use crate::persist;
 use crate::reason::Reason;
 use crate::sched::{self, Subject};
+use crate::stateless;
 use crate::tables::{Count, Direction, FlowTable, Opening, Store, View};
 
 /// Port of FTP data connections.
@@ -29,7 +30,10 @@ pub(crate) fn schedule<F: Family, T: Store<F>>(
     opening: &mut Opening<F>,
 ) -> Verdict<F> {
     let (protocol, source_port) = (opening.packet.protocol, opening.packet.ports.source);
-    if protocol == protocol::TCP && !opens(settings, opening.packet.tcp_flags) {
+    let is_tcp = protocol == protocol::TCP;
+    let is_opener = is_tcp && opens(settings, opening.packet.tcp_flags);
+    opening.stray = !is_opener && stateless::is_marked(tables, settings, opening) != 0;
+    if is_tcp && !is_opener && !opening.stray {
         return Verdict::Pass(Reason::NotAnOpener);
     }
     let Some(service) = lookup::service(tables, settings, &opening.packet) else {
@@ -41,16 +45,30 @@ pub(crate) fn schedule<F: Family, T: Store<F>>(
     opening.now = tables.now();
     opening.link = 0;
     opening.mark = service.mark;
-    let id = if is_persistent(service) {
-        persist::choose(tables, settings, opening, service)
-    } else {
-        sched::select(tables, service, &subject(&opening.packet))
-    };
-    if id == NONE {
+    let one_packet = service.flags & service_flags::ONE_PACKET != 0 && protocol == protocol::UDP;
+    let mut id = NONE;
+    if is_persistent(service) {
+        id = persist::choose(tables, settings, opening, service);
+    }
+    if opening.stray && opening.link == 0 && !one_packet {
+        let same = stateless::choose(tables, settings, opening, service);
+        id = if same == NONE { id } else { same };
+    }
+    let intrudes = is_tcp && opening.stray;
+    if id == NONE && !intrudes {
+        id = sched::select(tables, service, &subject(&opening.packet));
+    }
+    if id == NONE && !intrudes {
         return Verdict::Reply(IcmpError::PortUnreachable, Reason::NoDestination);
     }
-    let Some(destination) = tables.destination(id) else { return Verdict::Drop(Reason::Internal) };
-    if service.flags & service_flags::ONE_PACKET != 0 && protocol == protocol::UDP {
+    let Some(mut destination) = tables.destination(id) else {
+        return if intrudes { Verdict::Pass(Reason::NotAnOpener) } else { Verdict::Drop(Reason::Internal) };
+    };
+    if intrudes && is_masq(destination) {
+        // Nothing of NAT's goes on without an entry.
+        return Verdict::Pass(Reason::NotAnOpener);
+    }
+    if one_packet {
         // Counted, forwarded, forgotten (ip_vs_core.c: IP_VS_CONN_F_ONE_PACKET).
         tables.account_connection(id);
     } else {
@@ -58,11 +76,17 @@ pub(crate) fn schedule<F: Family, T: Store<F>>(
         let failed = enter(tables, settings, opening);
         if failed == 0 {
             tables.account_connection(id);
-        } else if is_masq(destination) {
-            return Verdict::Drop(failure(failed));
         } else {
-            // Nobody is refused: without an entry the packet still goes to its destination, and the next
-            // one finds its own place. Only NAT cannot do without.
+            // Nobody is refused: without an entry the packet still goes to a destination, and the next one to the
+            // same. Only NAT cannot do without.
+            if opening.link == 0 {
+                id = stateless::choose(tables, settings, opening, service);
+            }
+            let Some(same) = tables.destination(id).filter(|d| id != NONE && !is_masq(d)) else {
+                return Verdict::Drop(failure(failed));
+            };
+            destination = same;
+            stateless::mark(tables, settings, opening);
             tables.count(failure(failed));
         }
     }
@@ -138,11 +162,13 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
     } else {
         udp::ONE
     };
+    // Half-open, whatever its packet says: one packet is no proof of a connection.
+    let state = if opening.stray && state == tcp::ESTABLISHED { tcp::SYN_RECV } else { state };
     // By way of memory: the verifier need not follow each state on its own from here.
     let state = crate::abi::through(&mut opening.room.cell, u64::from(state)) as u8;
     opening.state = state;
     opening.bits = if masq { 0 } else { Word::IN_ONLY };
-    if opening.packet.protocol == protocol::UDP || tcp::is_weak(state) {
+    if opening.packet.protocol == protocol::UDP || tcp::is_weak(state) || opening.stray {
         opening.bits |= Word::WEAK;
     }
     opening.body.timeout = conn::timeout(settings, opening.packet.protocol, state);

@@ -4,7 +4,7 @@ use core::ops::DerefMut;
 
 use crate::abi::{Destination, FwmarkKey, Hop, Interface, MarkRule, Schedule, Service, Settings};
 use crate::family::{Family, Ports};
-use crate::flow_table::{Body, Entry, Place, Room, Table};
+use crate::flow_table::{self, Body, Entry, Place, Room, Table};
 use crate::parse::Packet;
 use crate::reason::Reason;
 
@@ -122,6 +122,8 @@ pub struct Opening<F: Family> {
     pub sender: Hop,
     /// Its template, 0 without.
     pub link: u64,
+    /// Whether the packet may be one of a connection that went on without an entry ([`crate::stateless`]).
+    pub stray: bool,
     /// The entry that is to go in.
     pub body: Body<F::Key>,
     /// For the insertion.
@@ -187,12 +189,30 @@ impl<F: Family, T: Store<F>> Table for View<'_, F, T> {
     fn home(&self, key: &F::Key) -> u32 {
         home::<F>(key, self.seed, self.mask)
     }
+
+    #[inline(always)]
+    fn overflow(&self, key: &F::Key) -> u32 {
+        overflow::<F, T>(self.tables, self.table, key, self.seed, self.mask)
+    }
 }
 
 /// Bucket of a key. Not inlined: rare, and the hash takes many registers.
 #[inline(never)]
 fn home<F: Family>(key: &F::Key, seed: &[u64; 4], mask: u32) -> u32 {
     Place::new(F::hash(key, seed), mask).home
+}
+
+/// Slot of a key in its overflow buckets. Not inlined: rare, and the common path is to stay as short as it is.
+#[inline(never)]
+fn overflow<F: Family, T: Store<F>>(
+    tables: &T,
+    table: FlowTable,
+    key: &F::Key,
+    seed: &[u64; 4],
+    mask: u32,
+) -> u32 {
+    let view = View::<F, T> { tables, table, mask, seed, family: core::marker::PhantomData };
+    flow_table::overflowed(&view, key, view.place(key))
 }
 
 /// Ports of a template key: client port 0.

@@ -14,7 +14,9 @@ mod raw;
 mod service;
 mod state;
 
-pub use self::atomics::{add_u32, add_u64, cas_u32, cas_u64, load_u32, load_u64, store_u32, store_u64};
+pub use self::atomics::{
+    add_u32, add_u64, and_u32, cas_u32, cas_u64, load_u32, load_u64, or_u32, store_u32, store_u64,
+};
 pub use self::connection::{
     Bucket4, Bucket6, Connection4, Connection6, FlowKey4, FlowKey6, WAYS, connection_flags,
 };

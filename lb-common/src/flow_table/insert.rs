@@ -1,6 +1,6 @@
-//! Insertion: which slot of two buckets is taken, and what is replaced (architecture decision 2).
+//! Insertion: which slot of a key's buckets is taken, and what is replaced (architecture decision 2).
 
-use super::{AHEAD, Body, Entry, Found, Place, Removed, Table, Word, discard, mismatch, take};
+use super::{AHEAD, Body, Entry, Found, Place, Removed, Table, Word, discard, gate, mismatch, take};
 use crate::abi::WAYS;
 use crate::abi::connection_flags::TEMPLATE;
 
@@ -16,7 +16,7 @@ pub enum Insertion<E> {
     },
     /// Another CPU inserted the key first, or took the place.
     Lost,
-    /// Both buckets are full of established connections.
+    /// Home, partner and overflow buckets are full of established connections.
     Full,
 }
 
@@ -29,8 +29,10 @@ const WEAK: u64 = 2;
 /// Rank of an entry that must stay.
 const TAKEN: u64 = 3;
 const RANK_SHIFT: u32 = 40;
-/// Bit of a score: the slot is in the partner bucket.
-const IN_PARTNER: u64 = 4;
+/// Where a score says in which of the buckets the slot is ([`Place::bucket`]), above the two bits of the look.
+const BUCKET_SHIFT: u32 = 2;
+/// The first overflow bucket.
+const OVERFLOW: u32 = 2;
 
 /// 1 where `a < b`, both below 2^63, without a branch.
 #[inline(always)]
@@ -80,8 +82,9 @@ fn score<E: Entry>(base: E, start: u32, now: u32) -> Score {
 }
 
 /// Inserts a new entry with protocol `state` and word `bits`, replacing an expired or the oldest weak
-/// one of its two buckets where no slot is free; what was replaced goes to `room.removed`
-/// (`room.replaced` says so), and the caller takes it off the counts however the insertion ended.
+/// one of its two buckets where no slot is free; the same in its overflow buckets where all of the two must stay. What
+/// was replaced goes to `room.removed` (`room.replaced` says so), and the caller takes it off the counts however the
+/// insertion ended.
 ///
 /// The caller looked the key up before.
 #[inline(always)]
@@ -103,7 +106,18 @@ pub fn insert<T: Table>(
         let Some(partner) = table.bucket(place.partner) else { return Insertion::Full };
         let other = score(partner, place.start, now);
         if other < best {
-            best = other | IN_PARTNER;
+            best = other | 1 << BUCKET_SHIFT;
+        }
+    }
+    if best >> RANK_SHIFT >= TAKEN {
+        let mut n = OVERFLOW;
+        while n < crate::abi::ways() && best >> RANK_SHIFT >= WEAK {
+            let Some(overflow) = table.bucket(place.bucket(n)) else { return Insertion::Full };
+            let other = score(overflow, place.start, now) | u64::from(n) << BUCKET_SHIFT;
+            if other < best {
+                best = other;
+            }
+            n += 1;
         }
     }
     // By way of memory: the verifier then follows one path from here, not one for each way.
@@ -112,8 +126,8 @@ pub fn insert<T: Table>(
         return Insertion::Full;
     }
     let way = place.start.wrapping_add(best as u32) & (WAYS - 1);
-    let displaced = best & IN_PARTNER != 0;
-    let bucket = if displaced { place.partner } else { place.home };
+    let which = (best >> BUCKET_SHIFT) as u32 & 3;
+    let bucket = place.bucket(which);
     let Some(base) = table.bucket(bucket) else { return Insertion::Full };
     let entry = base.way(way);
     let old = Word(entry.word());
@@ -129,22 +143,36 @@ pub fn insert<T: Table>(
         }
         room.replaced = true;
     }
-    let bits = if displaced { bits | Word::DISPLACED } else { bits };
+    let bits = match which {
+        0 => bits,
+        1 => bits | Word::DISPLACED,
+        _ => bits | Word::DISPLACED | Word::OVERFLOWED,
+    };
     let word = Word::live(old.generation().wrapping_add(1), state, bits);
     entry.write(body);
-    if displaced {
-        home.add_gate(1);
+    if which != 0 {
+        home.add_gate(gate::one(word));
     }
     // By a swap, though nobody else writes a claimed slot: it is a full barrier between the publishing and the
     // look for a twin, which a store is not. Of two that publish one key at once, one at least sees the other.
     entry.swap_word(old.next(Word::CLAIMED), word.0);
     let found = Found { entry, word };
-    let (in_home, in_partner) = if displaced { (WAYS, way) } else { (way, WAYS) };
-    let mut count = twins(home, &body.key, in_home);
-    if home.gate() != 0
+    let own = |n: u32| if n == which { way } else { WAYS };
+    let mut count = twins(home, &body.key, own(0));
+    let gate = home.gate();
+    if gate & gate::PARTNER != 0
         && let Some(partner) = table.bucket(place.partner)
     {
-        count += twins(partner, &body.key, in_partner);
+        count += twins(partner, &body.key, own(1));
+    }
+    if gate & gate::OVERFLOW != 0 {
+        let mut n = OVERFLOW;
+        while n < crate::abi::ways() {
+            if let Some(overflow) = table.bucket(place.bucket(n)) {
+                count += twins(overflow, &body.key, own(n));
+            }
+            n += 1;
+        }
     }
     // Where someone took our entry meanwhile, it is off the counts already, and so must come onto them.
     if crate::abi::through(&mut room.cell, count) != 0 && discard(table, found) {

@@ -7,7 +7,7 @@ use super::random::{OTHER_IFINDEX, Random, Site, Step};
 use crate::abi::{Bucket4, Bucket6, Connection4, Connection6, Hop, NONE, WAYS, connection_flags};
 use crate::conn;
 use crate::family::{Family, V4, V6};
-use crate::flow_table::{Place, Word};
+use crate::flow_table::{Place, Word, gate};
 use crate::reason::Reason;
 use crate::run::Action;
 use crate::testing::{HostTables, direct_bytes};
@@ -15,7 +15,7 @@ use crate::testing::{HostTables, direct_bytes};
 /// An entry, without its family.
 struct Live {
     word: Word,
-    home: u32,
+    place: Place,
     bucket: u32,
     slot: u32,
     key: Vec<u64>,
@@ -35,7 +35,7 @@ macro_rules! live {
             let mut gates = Vec::new();
             for (bucket, content) in (0..).zip(buckets) {
                 let [first, ..] = content.ways;
-                gates.push(first.gate);
+                gates.push(first.gate & !gate::STATELESS);
                 for (way, c) in (0..).zip(content.ways) {
                     let word = Word(c.word);
                     if !word.is_live() {
@@ -46,7 +46,7 @@ macro_rules! live {
                     let key: fn(&$entry) -> Vec<u64> = $key;
                     entries.push(Live {
                         word,
-                        home: place.home,
+                        place,
                         bucket,
                         slot: bucket * WAYS + way,
                         key: key(&c),
@@ -76,9 +76,12 @@ fn hold_table(entries: &[Live], gates: &[u32]) {
     let mut away = vec![0; gates.len()];
     for e in entries {
         assert!(keys.insert(e.key.clone(), e.slot).is_none(), "a key twice");
-        assert_eq!(e.word.has(Word::DISPLACED), e.bucket != e.home, "displaced");
-        if e.bucket != e.home {
-            away[e.home as usize] += 1;
+        let Place { home, partner, overflow, .. } = e.place;
+        assert_eq!(e.word.has(Word::DISPLACED), e.bucket != home, "displaced");
+        assert_eq!(e.word.has(Word::OVERFLOWED), overflow.contains(&e.bucket), "overflowed");
+        assert!(e.bucket == home || e.bucket == partner || overflow.contains(&e.bucket));
+        if e.bucket != home {
+            away[home as usize] += gate::one(e.word);
         }
     }
     assert_eq!(gates, away, "gates");

@@ -235,6 +235,7 @@ fn blank<F: Family>() -> Opening<F> {
         mark: 0,
         sender: lb_common::abi::Hop::UNRESOLVED,
         link: 0,
+        stray: false,
         body: Body {
             key: F::key(nowhere, nowhere, ports, 0),
             address: [0; 16],
@@ -249,7 +250,7 @@ fn blank<F: Family>() -> Opening<F> {
             port: [0; 2],
         },
         room: Room {
-            place: Place { home: 0, partner: 0, start: 0 },
+            place: Place { home: 0, partner: 0, start: 0, overflow: [0; 2] },
             removed: removed::<F>(),
             replaced: false,
             cell: 0,

@@ -28,6 +28,7 @@ pub(super) fn blank<F: Family>() -> Opening<F> {
         mark: 0xa5a5_a5a5,
         sender: Hop(0xa5a5_a5a5_a5a5_a5a5),
         link: 0xa5a5_a5a5_a5a5_a5a5,
+        stray: true,
         body: Body {
             key,
             address: [0xa5; 16],
@@ -42,7 +43,7 @@ pub(super) fn blank<F: Family>() -> Opening<F> {
             port: [0xa5; 2],
         },
         room: Room {
-            place: Place { home: 0xa5a5, partner: 0xa5a5, start: 0xa5a5 },
+            place: Place { home: 0xa5a5, partner: 0xa5a5, start: 0xa5a5, overflow: [0xa5a5; 2] },
             removed: Removed {
                 word: Word(0xa5a5_a5a5),
                 key,
