@@ -4,7 +4,7 @@ use core::ops::DerefMut;
 
 use crate::abi::{Destination, FwmarkKey, Hop, Interface, MarkRule, Schedule, Service, Settings};
 use crate::family::{Family, Ports};
-use crate::flow_table::{self, Body, Entry, Place, Room, Table};
+use crate::flow_table::{self, Body, Entry, Place, Room, Score, Table};
 use crate::parse::Packet;
 use crate::reason::Reason;
 
@@ -194,6 +194,16 @@ impl<F: Family, T: Store<F>> Table for View<'_, F, T> {
     fn overflow(&self, key: &F::Key) -> u32 {
         overflow::<F, T>(self.tables, self.table, key, self.seed, self.mask)
     }
+
+    #[inline(always)]
+    fn overflow_score(&self, place: &Place, now: u32) -> Score {
+        overflow_score::<F, T>(self.tables, self.table, place, now)
+    }
+
+    #[inline(always)]
+    fn twins(&self, place: &Place, key: &F::Key, ours: u32) -> u64 {
+        twins::<F, T>(self.tables, self.table, place, key, ours)
+    }
 }
 
 /// Bucket of a key. Not inlined: rare, and the hash takes many registers.
@@ -213,6 +223,24 @@ fn overflow<F: Family, T: Store<F>>(
 ) -> u32 {
     let view = View::<F, T> { tables, table, mask, seed, family: core::marker::PhantomData };
     flow_table::overflowed(&view, key, view.place(key))
+}
+
+/// The best slot of overflow buckets. Not inlined: a stack frame of its own.
+#[inline(never)]
+fn overflow_score<F: Family, T: Store<F>>(tables: &T, table: FlowTable, place: &Place, now: u32) -> Score {
+    flow_table::overflow_score(&placed(tables, table), place, now)
+}
+
+/// In how many other slots the key is. Not inlined: as above.
+#[inline(never)]
+fn twins<F: Family, T: Store<F>>(tables: &T, table: FlowTable, place: &Place, key: &F::Key, ours: u32) -> u64 {
+    flow_table::twins(&placed(tables, table), place, key, ours)
+}
+
+/// A view for who has a place already.
+#[inline(always)]
+const fn placed<F: Family, T: Store<F>>(tables: &T, table: FlowTable) -> View<'_, F, T> {
+    View { tables, table, mask: 0, seed: &[0; 4], family: core::marker::PhantomData }
 }
 
 /// Ports of a template key: client port 0.

@@ -23,7 +23,7 @@ pub use self::connection::{
 pub use self::entry::{Entry4, Entry6};
 #[cfg(any(test, feature = "testing"))]
 pub use self::host::{Memory, Plain};
-pub use self::raw::{read_raw, through, ways, write_raw};
+pub use self::raw::{opaque, read_raw, through, ways, write_raw};
 pub use self::service::{
     Destination, FwmarkKey, Hop, MarkRule, Service, ServiceKey4, ServiceKey6, destination_flags,
     service_flags,

@@ -1,6 +1,6 @@
 //! Insertion: which slot of a key's buckets is taken, and what is replaced (architecture decision 2).
 
-use super::{AHEAD, Body, Entry, Found, Place, Removed, Table, Word, discard, gate, mismatch, take};
+use super::{AHEAD, Body, Entry, Found, Place, Removed, Table, Word, below, discard, gate, is_there, take};
 use crate::abi::WAYS;
 use crate::abi::connection_flags::TEMPLATE;
 
@@ -22,23 +22,19 @@ pub enum Insertion<E> {
 
 /// How bad it is to take a slot: the rank first (below), then the youngest, then how late a lookup comes to
 /// it, in the low bits. The smallest wins.
-type Score = u64;
+pub type Score = u64;
 
 /// Rank of a weak entry. 0 is a free slot, 1 an entry whose time is over.
 const WEAK: u64 = 2;
 /// Rank of an entry that must stay.
 const TAKEN: u64 = 3;
 const RANK_SHIFT: u32 = 40;
+/// Above every score.
+const NOTHING: Score = 1 << 62;
 /// Where a score says in which of the buckets the slot is ([`Place::bucket`]), above the two bits of the look.
 const BUCKET_SHIFT: u32 = 2;
 /// The first overflow bucket.
 const OVERFLOW: u32 = 2;
-
-/// 1 where `a < b`, both below 2^63, without a branch.
-#[inline(always)]
-const fn below(a: u64, b: u64) -> u64 {
-    a.wrapping_sub(b) >> 63
-}
 
 /// Rank and age of a slot. Arithmetic without branches: with branches the verifier would follow a few
 /// dozen paths for each of eight slots.
@@ -61,11 +57,17 @@ fn rank<E: Entry>(entry: E, word: Word, now: u32) -> (u64, u32) {
     (TAKEN - (points & 3), age)
 }
 
+/// The lesser of two scores, without a branch.
+#[inline(always)]
+fn lesser(one: Score, other: Score) -> Score {
+    one ^ ((one ^ other) & below(other, one).wrapping_neg())
+}
+
 /// The best slot of a bucket whose lookups start at way `start`. Of free slots, the first that a lookup comes to: it
 /// then reads one cache line, and its branches are foreseen.
 #[inline(always)]
 fn score<E: Entry>(base: E, start: u32, now: u32) -> Score {
-    let mut best = Score::MAX;
+    let mut best = NOTHING;
     let mut i = 0;
     while i < crate::abi::ways() {
         let entry = base.way(start.wrapping_add(i));
@@ -73,9 +75,7 @@ fn score<E: Entry>(base: E, start: u32, now: u32) -> Score {
         // Nothing tells free slots apart but their place.
         let youth = u64::from(!age) * below(0, rank);
         let score = rank << RANK_SHIFT | youth << 8 | u64::from(i);
-        if score < best {
-            best = score;
-        }
+        best = lesser(best, score);
         i += 1;
     }
     best
@@ -104,21 +104,10 @@ pub fn insert<T: Table>(
     let mut best = if first_is_free { 0 } else { score(home, place.start, now) };
     if best >> RANK_SHIFT >= WEAK && place.partner != place.home {
         let Some(partner) = table.bucket(place.partner) else { return Insertion::Full };
-        let other = score(partner, place.start, now);
-        if other < best {
-            best = other | 1 << BUCKET_SHIFT;
-        }
+        best = lesser(best, score(partner, place.start, now) | 1 << BUCKET_SHIFT);
     }
     if best >> RANK_SHIFT >= TAKEN {
-        let mut n = OVERFLOW;
-        while n < crate::abi::ways() && best >> RANK_SHIFT >= WEAK {
-            let Some(overflow) = table.bucket(place.bucket(n)) else { return Insertion::Full };
-            let other = score(overflow, place.start, now) | u64::from(n) << BUCKET_SHIFT;
-            if other < best {
-                best = other;
-            }
-            n += 1;
-        }
+        best = table.overflow_score(&room.place, now);
     }
     // By way of memory: the verifier then follows one path from here, not one for each way.
     let best = crate::abi::through(&mut room.cell, best);
@@ -126,8 +115,9 @@ pub fn insert<T: Table>(
         return Insertion::Full;
     }
     let way = place.start.wrapping_add(best as u32) & (WAYS - 1);
-    let which = (best >> BUCKET_SHIFT) as u32 & 3;
-    let bucket = place.bucket(which);
+    // 0 home, 1 partner, 2 and 3 overflow buckets; from memory again, so that this is one path as well.
+    let which = best >> BUCKET_SHIFT & 3;
+    let bucket = crate::abi::through(&mut room.cell, u64::from(place.bucket(which as u32))) as u32;
     let Some(base) = table.bucket(bucket) else { return Insertion::Full };
     let entry = base.way(way);
     let old = Word(entry.word());
@@ -143,42 +133,24 @@ pub fn insert<T: Table>(
         }
         room.replaced = true;
     }
-    let bits = match which {
-        0 => bits,
-        1 => bits | Word::DISPLACED,
-        _ => bits | Word::DISPLACED | Word::OVERFLOWED,
-    };
+    let displaced = below(0, which);
+    let bits = bits | Word::DISPLACED * displaced as u32 | Word::OVERFLOWED * (which >> 1) as u32;
     let word = Word::live(old.generation().wrapping_add(1), state, bits);
     entry.write(body);
-    if which != 0 {
+    if displaced != 0 {
         home.add_gate(gate::one(word));
     }
     // By a swap, though nobody else writes a claimed slot: it is a full barrier between the publishing and the
     // look for a twin, which a store is not. Of two that publish one key at once, one at least sees the other.
     entry.swap_word(old.next(Word::CLAIMED), word.0);
     let found = Found { entry, word };
-    let own = |n: u32| if n == which { way } else { WAYS };
-    let mut count = twins(home, &body.key, own(0));
-    let gate = home.gate();
-    if gate & gate::PARTNER != 0
-        && let Some(partner) = table.bucket(place.partner)
-    {
-        count += twins(partner, &body.key, own(1));
-    }
-    if gate & gate::OVERFLOW != 0 {
-        let mut n = OVERFLOW;
-        while n < crate::abi::ways() {
-            if let Some(overflow) = table.bucket(place.bucket(n)) {
-                count += twins(overflow, &body.key, own(n));
-            }
-            n += 1;
-        }
-    }
+    let slot = bucket * WAYS + way;
+    let count = table.twins(&room.place, &body.key, slot);
     // Where someone took our entry meanwhile, it is off the counts already, and so must come onto them.
     if crate::abi::through(&mut room.cell, count) != 0 && discard(table, found) {
         return Insertion::Lost;
     }
-    Insertion::Inserted { found, slot: bucket * WAYS + way }
+    Insertion::Inserted { found, slot }
 }
 
 /// Memory for [`insert`], which is not to be BPF stack.
@@ -194,16 +166,52 @@ pub struct Room<K> {
     pub cell: u64,
 }
 
-/// In how many ways but `ours` the key is live.
+/// The best slot of a place's overflow buckets; the first of them is enough where it has one that is free or over.
 #[inline(always)]
-fn twins<E: Entry>(base: E, key: &E::Key, ours: u32) -> u64 {
+pub fn overflow_score<T: Table>(table: &T, place: &Place, now: u32) -> Score {
+    let mut best = NOTHING;
+    let mut n = OVERFLOW;
+    while n < crate::abi::ways() && best >> RANK_SHIFT >= WEAK {
+        let Some(base) = table.bucket(place.bucket(n)) else { return NOTHING };
+        best = lesser(best, score(base, place.start, now) | u64::from(n) << BUCKET_SHIFT);
+        n += 1;
+    }
+    best
+}
+
+/// In how many slots of its place but `ours` the key is live.
+#[inline(always)]
+pub fn twins<T: Table>(table: &T, place: &Place, key: &<T::Entry as Entry>::Key, ours: u32) -> u64 {
+    let Some(home) = table.bucket(place.home) else { return 0 };
+    let mut count = twins_in(home, place.home, key, ours);
+    let gate = home.gate();
+    if gate & gate::PARTNER != 0
+        && let Some(partner) = table.bucket(place.partner)
+    {
+        count += twins_in(partner, place.partner, key, ours);
+    }
+    if gate & gate::OVERFLOW != 0 {
+        let mut n = OVERFLOW;
+        while n < crate::abi::ways() {
+            let bucket = place.bucket(n);
+            if let Some(base) = table.bucket(bucket) {
+                count += twins_in(base, bucket, key, ours);
+            }
+            n += 1;
+        }
+    }
+    count
+}
+
+/// The same in one bucket; without branches, as in [`rank`].
+#[inline(always)]
+fn twins_in<E: Entry>(base: E, bucket: u32, key: &E::Key, ours: u32) -> u64 {
     let mut count = 0;
     let mut i = 0;
     while i < crate::abi::ways() {
         let entry = base.way(i);
-        if i != ours && mismatch(entry, Word(entry.word()), key) == 0 {
-            count += 1;
-        }
+        let other = below(0, u64::from((bucket * WAYS + i) ^ ours));
+        count += is_there(entry, key) & other;
         i += 1;
     }
     count

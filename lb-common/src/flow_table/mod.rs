@@ -18,7 +18,7 @@ mod word;
 #[cfg(test)]
 mod tests;
 
-pub use self::insert::{Insertion, Room, insert};
+pub use self::insert::{Insertion, Room, Score, insert, overflow_score, twins};
 pub use self::place::{Place, elements, gate, mask};
 pub use self::word::Word;
 use crate::abi::{NONE, WAYS};
@@ -108,6 +108,10 @@ pub trait Table {
     /// The slot of a key's live entry in its overflow buckets, [`NONE`] without: [`overflowed`], kept out of the
     /// common path.
     fn overflow(&self, key: &<Self::Entry as Entry>::Key) -> u32;
+    /// [`overflow_score`], kept out of the common path.
+    fn overflow_score(&self, place: &Place, now: u32) -> Score;
+    /// [`twins`], kept out of the stack of an insertion.
+    fn twins(&self, place: &Place, key: &<Self::Entry as Entry>::Key, ours: u32) -> u64;
 }
 
 /// An entry that was found, with the word under which it was.
@@ -152,6 +156,19 @@ pub struct Removed<K> {
 #[inline(always)]
 fn mismatch<E: Entry>(entry: E, word: Word, key: &E::Key) -> u64 {
     u64::from(word.0 & Word::STATUS ^ Word::LIVE) | entry.differs(key)
+}
+
+/// 1 where `a < b`, both below 2^63, without a branch.
+#[inline(always)]
+fn below(a: u64, b: u64) -> u64 {
+    crate::abi::opaque(a.wrapping_sub(b)) >> 63
+}
+
+/// 1 where an entry is live and has the key, else 0: [`mismatch`] without a branch to come.
+#[inline(always)]
+fn is_there<E: Entry>(entry: E, key: &E::Key) -> u64 {
+    let mismatch = mismatch(entry, Word(entry.word()), key);
+    below(u64::from((mismatch | mismatch >> 32) as u32), 1)
 }
 
 #[inline(always)]
@@ -216,16 +233,15 @@ fn look<T: Table>(
 /// The slot of a key's live entry in its overflow buckets, [`NONE`] without.
 #[inline(always)]
 pub fn overflowed<T: Table>(table: &T, key: &<T::Entry as Entry>::Key, place: Place) -> u32 {
+    let [first, second] = place.overflow;
+    let (Some(one), Some(two)) = (table.bucket(first), table.bucket(second)) else { return NONE };
     let mut slot = NONE;
     let mut way = 0;
     while way < crate::abi::ways() {
-        for bucket in place.overflow {
-            if let Some(base) = table.bucket(bucket) {
-                let entry = base.way(way);
-                if mismatch(entry, Word(entry.word()), key) == 0 {
-                    slot = bucket * WAYS + way;
-                }
-            }
+        for (base, bucket) in [(one, first), (two, second)] {
+            // Without branches, of which each would double the verifier's paths.
+            let taken = (is_there(base.way(way), key) as u32).wrapping_neg();
+            slot = slot & !taken | (bucket * WAYS + way) & taken;
         }
         way += 1;
     }

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::{
-    Body, Entry as _, Found, Insertion, Place, Removed, Room, Table, Word, at, elements, find, gate, insert,
-    mask, overflowed, remove,
+    Body, Entry as _, Found, Insertion, Place, Removed, Room, Score, Table, Word, at, elements, find, gate,
+    insert, mask, overflow_score, overflowed, remove, twins,
 };
 use crate::abi::{Bucket4, Entry4, FlowKey4, Memory, NONE, WAYS, connection_flags};
 use crate::family::{Family, Ports, V4};
@@ -47,6 +47,14 @@ impl Table for Host {
 
     fn overflow(&self, key: &FlowKey4) -> u32 {
         overflowed(self, key, self.place(key))
+    }
+
+    fn overflow_score(&self, place: &Place, now: u32) -> Score {
+        overflow_score(self, place, now)
+    }
+
+    fn twins(&self, place: &Place, key: &FlowKey4, ours: u32) -> u64 {
+        twins(self, place, key, ours)
     }
 }
 
