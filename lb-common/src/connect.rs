@@ -264,9 +264,9 @@ pub(crate) fn insert<F: Family, T: Store<F>>(
 fn put<F: Family, T: Store<F>>(tables: &T, settings: &Settings, request: &mut Opening<F>) -> u32 {
     let view = View::<F, T>::new(tables, settings, request.table);
     match flow_table::insert(&view, &request.body, request.state, request.bits, &mut request.room) {
-        Insertion::Inserted { found, slot } => {
+        Insertion::Inserted { word, slot } => {
             request.slot = slot;
-            request.generation = found.word.generation();
+            request.generation = word.generation();
             0
         }
         Insertion::Lost => LOST,

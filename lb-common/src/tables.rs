@@ -154,7 +154,7 @@ pub struct View<'a, F: Family, T: Store<F>> {
     tables: &'a T,
     table: FlowTable,
     mask: u32,
-    seed: &'a [u64; 4],
+    settings: &'a Settings,
     family: core::marker::PhantomData<F>,
 }
 
@@ -168,7 +168,7 @@ impl<'a, F: Family, T: Store<F>> View<'a, F, T> {
             (_, FlowTable::Connections) => settings.buckets6,
             (_, FlowTable::Templates) => settings.templates6,
         };
-        Self { tables, table, mask, seed: &settings.seed, family: core::marker::PhantomData }
+        Self { tables, table, mask, settings, family: core::marker::PhantomData }
     }
 }
 
@@ -182,27 +182,32 @@ impl<F: Family, T: Store<F>> Table for View<'_, F, T> {
 
     #[inline(always)]
     fn place(&self, key: &F::Key) -> Place {
-        Place::new(F::hash(key, self.seed), self.mask)
+        Place::new(F::hash(key, &self.settings.seed), self.mask)
     }
 
     #[inline(always)]
     fn home(&self, key: &F::Key) -> u32 {
-        home::<F>(key, self.seed, self.mask)
+        home::<F>(key, &self.settings.seed, self.mask)
     }
 
     #[inline(always)]
     fn overflow(&self, key: &F::Key) -> u32 {
-        overflow::<F, T>(self.tables, self.table, key, self.seed, self.mask)
+        overflow::<F, T>(self.tables, self.settings, self.table, key)
     }
 
     #[inline(always)]
-    fn overflow_score(&self, place: &Place, now: u32) -> Score {
-        overflow_score::<F, T>(self.tables, self.table, place, now)
+    fn pick(&self, place: &Place, now: u32) -> Score {
+        pick::<F, T>(self.tables, self.settings, self.table, place, now)
     }
 
     #[inline(always)]
-    fn twins(&self, place: &Place, key: &F::Key, ours: u32) -> u64 {
-        twins::<F, T>(self.tables, self.table, place, key, ours)
+    fn settle(&self, body: &Body<F::Key>, room: &mut Room<F::Key>) -> u32 {
+        settle::<F, T>(self.tables, self.settings, self.table, body, room)
+    }
+
+    #[inline(always)]
+    fn twins(&self, room: &Room<F::Key>, key: &F::Key) -> u64 {
+        twins::<F, T>(self.tables, self.settings, self.table, room, key)
     }
 }
 
@@ -216,31 +221,48 @@ fn home<F: Family>(key: &F::Key, seed: &[u64; 4], mask: u32) -> u32 {
 #[inline(never)]
 fn overflow<F: Family, T: Store<F>>(
     tables: &T,
+    settings: &Settings,
     table: FlowTable,
     key: &F::Key,
-    seed: &[u64; 4],
-    mask: u32,
 ) -> u32 {
-    let view = View::<F, T> { tables, table, mask, seed, family: core::marker::PhantomData };
+    let view = View::<F, T>::new(tables, settings, table);
     flow_table::overflowed(&view, key, view.place(key))
 }
 
-/// The best slot of overflow buckets. Not inlined: a stack frame of its own.
+/// The first step of an insertion. Not inlined, as the others: each has a stack frame of its own, one after the other.
 #[inline(never)]
-fn overflow_score<F: Family, T: Store<F>>(tables: &T, table: FlowTable, place: &Place, now: u32) -> Score {
-    flow_table::overflow_score(&placed(tables, table), place, now)
+fn pick<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    table: FlowTable,
+    place: &Place,
+    now: u32,
+) -> Score {
+    flow_table::pick(&View::<F, T>::new(tables, settings, table), place, now)
 }
 
-/// In how many other slots the key is. Not inlined: as above.
+/// The second step of an insertion.
 #[inline(never)]
-fn twins<F: Family, T: Store<F>>(tables: &T, table: FlowTable, place: &Place, key: &F::Key, ours: u32) -> u64 {
-    flow_table::twins(&placed(tables, table), place, key, ours)
+fn settle<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    table: FlowTable,
+    body: &Body<F::Key>,
+    room: &mut Room<F::Key>,
+) -> u32 {
+    flow_table::settle(&View::<F, T>::new(tables, settings, table), body, room)
 }
 
-/// A view for who has a place already.
-#[inline(always)]
-const fn placed<F: Family, T: Store<F>>(tables: &T, table: FlowTable) -> View<'_, F, T> {
-    View { tables, table, mask: 0, seed: &[0; 4], family: core::marker::PhantomData }
+/// The third step of an insertion.
+#[inline(never)]
+fn twins<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    table: FlowTable,
+    room: &Room<F::Key>,
+    key: &F::Key,
+) -> u64 {
+    flow_table::twins(&View::<F, T>::new(tables, settings, table), room, key)
 }
 
 /// Ports of a template key: client port 0.

@@ -1,17 +1,17 @@
 //! Insertion: which slot of a key's buckets is taken, and what is replaced (architecture decision 2).
 
-use super::{AHEAD, Body, Entry, Found, Place, Removed, Table, Word, below, discard, gate, is_there, take};
+use super::{AHEAD, Body, Entry, Place, Removed, Table, Word, at, below, discard, gate, is_there, take};
 use crate::abi::WAYS;
 use crate::abi::connection_flags::TEMPLATE;
 
 /// How an insertion ended.
-#[derive(Clone, Copy)]
-pub enum Insertion<E> {
-    /// The entry is in, in `slot`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Insertion {
+    /// The entry is in.
     Inserted {
-        /// Entry and word.
-        found: Found<E>,
-        /// Slot index in the table.
+        /// Its word.
+        word: Word,
+        /// Its slot index in the table.
         slot: u32,
     },
     /// Another CPU inserted the key first, or took the place.
@@ -86,7 +86,8 @@ fn score<E: Entry>(base: E, start: u32, now: u32) -> Score {
 /// was replaced goes to `room.removed` (`room.replaced` says so), and the caller takes it off the counts however the
 /// insertion ended.
 ///
-/// The caller looked the key up before.
+/// The caller looked the key up before. Three steps, each by way of the [`Table`], because all in one would not fit
+/// BPF's stack.
 #[inline(always)]
 pub fn insert<T: Table>(
     table: &T,
@@ -94,63 +95,21 @@ pub fn insert<T: Table>(
     state: u8,
     bits: u32,
     room: &mut Room<<T::Entry as Entry>::Key>,
-) -> Insertion<T::Entry> {
+) -> Insertion {
     room.replaced = false;
-    let place = room.place;
-    let Some(home) = table.bucket(place.home) else { return Insertion::Full };
-    let now = body.last_seen;
-    // Nearly always the first way is free, which is the best score there is.
-    let first_is_free = Word(home.way(place.start).word()).is_free();
-    let mut best = if first_is_free { 0 } else { score(home, place.start, now) };
-    if best >> RANK_SHIFT >= WEAK && place.partner != place.home {
-        let Some(partner) = table.bucket(place.partner) else { return Insertion::Full };
-        best = lesser(best, score(partner, place.start, now) | 1 << BUCKET_SHIFT);
-    }
-    if best >> RANK_SHIFT >= TAKEN {
-        best = table.overflow_score(&room.place, now);
-    }
-    // By way of memory: the verifier then follows one path from here, not one for each way.
-    let best = crate::abi::through(&mut room.cell, best);
-    if best >> RANK_SHIFT >= TAKEN {
+    room.word = Word::live(0, state, bits);
+    room.best = table.pick(&room.place, body.last_seen);
+    if room.best >> RANK_SHIFT >= TAKEN {
         return Insertion::Full;
     }
-    let way = place.start.wrapping_add(best as u32) & (WAYS - 1);
-    // 0 home, 1 partner, 2 and 3 overflow buckets; from memory again, so that this is one path as well.
-    let which = best >> BUCKET_SHIFT & 3;
-    let bucket = crate::abi::through(&mut room.cell, u64::from(place.bucket(which as u32))) as u32;
-    let Some(base) = table.bucket(bucket) else { return Insertion::Full };
-    let entry = base.way(way);
-    let old = Word(entry.word());
-    if old.is_free() {
-        if !entry.swap_word(old.0, old.next(Word::CLAIMED)) {
-            // Another CPU was faster; the client's next packet finds its own slot.
-            return Insertion::Lost;
-        }
-    } else {
-        // Judged once more under the word that is swapped: it may have been established meanwhile.
-        if rank(entry, old, now).0 == TAKEN || !take(table, entry, old, Word::CLAIMED, &mut room.removed) {
-            return Insertion::Lost;
-        }
-        room.replaced = true;
-    }
-    let displaced = below(0, which);
-    let bits = bits | Word::DISPLACED * displaced as u32 | Word::OVERFLOWED * (which >> 1) as u32;
-    let word = Word::live(old.generation().wrapping_add(1), state, bits);
-    entry.write(body);
-    if displaced != 0 {
-        home.add_gate(gate::one(word));
-    }
-    // By a swap, though nobody else writes a claimed slot: it is a full barrier between the publishing and the
-    // look for a twin, which a store is not. Of two that publish one key at once, one at least sees the other.
-    entry.swap_word(old.next(Word::CLAIMED), word.0);
-    let found = Found { entry, word };
-    let slot = bucket * WAYS + way;
-    let count = table.twins(&room.place, &body.key, slot);
-    // Where someone took our entry meanwhile, it is off the counts already, and so must come onto them.
-    if crate::abi::through(&mut room.cell, count) != 0 && discard(table, found) {
+    if table.settle(body, room) == 0 {
         return Insertion::Lost;
     }
-    Insertion::Inserted { found, slot }
+    // Where someone took our entry meanwhile, it is off the counts already, and so must come onto them.
+    if table.twins(room, &body.key) != 0 && withdraw(table, room) {
+        return Insertion::Lost;
+    }
+    Insertion::Inserted { word: room.word, slot: room.slot }
 }
 
 /// Memory for [`insert`], which is not to be BPF stack.
@@ -162,16 +121,30 @@ pub struct Room<K> {
     pub removed: Removed<K>,
     /// Whether something was.
     pub replaced: bool,
+    /// The slot that is best taken.
+    pub best: Score,
+    /// The word of the entry; whole once it is in.
+    pub word: Word,
+    /// Its slot, once it is in.
+    pub slot: u32,
     /// For [`crate::abi::through`].
     pub cell: u64,
 }
 
-/// The best slot of a place's overflow buckets; the first of them is enough where it has one that is free or over.
+/// The slot of a place that is best taken: [`insert`]'s first step.
 #[inline(always)]
-pub fn overflow_score<T: Table>(table: &T, place: &Place, now: u32) -> Score {
+pub fn pick<T: Table>(table: &T, place: &Place, now: u32) -> Score {
+    // Nearly always the first way is free, which is the best score there is.
+    if table.bucket(place.home).is_some_and(|home| Word(home.way(place.start).word()).is_free()) {
+        return 0;
+    }
     let mut best = NOTHING;
-    let mut n = OVERFLOW;
-    while n < crate::abi::ways() && best >> RANK_SHIFT >= WEAK {
+    let mut n = 0;
+    while n < crate::abi::ways() {
+        // One that is free or over is good enough; and for the overflow buckets to be looked at, all must stay.
+        if best >> RANK_SHIFT < (if n == OVERFLOW { TAKEN } else { WEAK }) {
+            break;
+        }
         let Some(base) = table.bucket(place.bucket(n)) else { return NOTHING };
         best = lesser(best, score(base, place.start, now) | u64::from(n) << BUCKET_SHIFT);
         n += 1;
@@ -179,28 +152,80 @@ pub fn overflow_score<T: Table>(table: &T, place: &Place, now: u32) -> Score {
     best
 }
 
-/// In how many slots of its place but `ours` the key is live.
+/// Claims the slot that was picked, writes the entry and publishes it: [`insert`]'s second step; 0 where another CPU
+/// was faster, and the client's next packet finds its own slot.
 #[inline(always)]
-pub fn twins<T: Table>(table: &T, place: &Place, key: &<T::Entry as Entry>::Key, ours: u32) -> u64 {
-    let Some(home) = table.bucket(place.home) else { return 0 };
-    let mut count = twins_in(home, place.home, key, ours);
-    let gate = home.gate();
-    if gate & gate::PARTNER != 0
-        && let Some(partner) = table.bucket(place.partner)
-    {
-        count += twins_in(partner, place.partner, key, ours);
-    }
-    if gate & gate::OVERFLOW != 0 {
-        let mut n = OVERFLOW;
-        while n < crate::abi::ways() {
-            let bucket = place.bucket(n);
-            if let Some(base) = table.bucket(bucket) {
-                count += twins_in(base, bucket, key, ours);
-            }
-            n += 1;
+pub fn settle<T: Table>(
+    table: &T,
+    body: &Body<<T::Entry as Entry>::Key>,
+    room: &mut Room<<T::Entry as Entry>::Key>,
+) -> u32 {
+    // By way of memory: the verifier then follows one path from here, not one for each way.
+    let best = crate::abi::through(&mut room.cell, room.best);
+    // 0 home, 1 partner, 2 and 3 overflow buckets.
+    let which = best >> BUCKET_SHIFT & 3;
+    let bucket = crate::abi::through(&mut room.cell, u64::from(room.place.bucket(which as u32))) as u32;
+    let way = room.place.start.wrapping_add(best as u32) & (WAYS - 1);
+    let Some(base) = table.bucket(bucket) else { return 0 };
+    let entry = base.way(way);
+    let old = Word(entry.word());
+    if old.is_free() {
+        if !entry.swap_word(old.0, old.next(Word::CLAIMED)) {
+            return 0;
         }
+    } else {
+        // Judged once more under the word that is swapped: it may have been established meanwhile.
+        if rank(entry, old, body.last_seen).0 == TAKEN
+            || !take(table, entry, old, Word::CLAIMED, &mut room.removed)
+        {
+            return 0;
+        }
+        room.replaced = true;
+    }
+    let displaced = below(0, which);
+    let bits = room.word.0 | Word::DISPLACED * displaced as u32 | Word::OVERFLOWED * (which >> 1) as u32;
+    let word = Word(bits | u32::from(old.generation().wrapping_add(1)) << 16);
+    entry.write(body);
+    if displaced != 0
+        && let Some(home) = table.bucket(room.place.home)
+    {
+        home.add_gate(gate::one(word));
+    }
+    // By a swap, though nobody else writes a claimed slot: it is a full barrier between the publishing and the
+    // look for a twin, which a store is not. Of two that publish one key at once, one at least sees the other.
+    entry.swap_word(old.next(Word::CLAIMED), word.0);
+    room.word = word;
+    room.slot = bucket * WAYS + way;
+    1
+}
+
+/// In how many slots of its place but `room.slot` the key is live: [`insert`]'s third step.
+#[inline(always)]
+pub fn twins<T: Table>(
+    table: &T,
+    room: &Room<<T::Entry as Entry>::Key>,
+    key: &<T::Entry as Entry>::Key,
+) -> u64 {
+    let Some(home) = table.bucket(room.place.home) else { return 0 };
+    let gate = home.gate();
+    let mut count = twins_in(home, room.place.home, key, room.slot);
+    let mut n = 1;
+    while n < crate::abi::ways() {
+        let bucket = room.place.bucket(n);
+        if gate & elsewhere(n) != 0
+            && let Some(base) = table.bucket(bucket)
+        {
+            count += twins_in(base, bucket, key, room.slot);
+        }
+        n += 1;
     }
     count
+}
+
+/// The part of the gate that says whether the `n`-th bucket of a place is to be looked at.
+#[inline(always)]
+const fn elsewhere(n: u32) -> u32 {
+    if n == 1 { gate::PARTNER } else { gate::OVERFLOW }
 }
 
 /// The same in one bucket; without branches, as in [`rank`].
@@ -209,10 +234,15 @@ fn twins_in<E: Entry>(base: E, bucket: u32, key: &E::Key, ours: u32) -> u64 {
     let mut count = 0;
     let mut i = 0;
     while i < crate::abi::ways() {
-        let entry = base.way(i);
         let other = below(0, u64::from((bucket * WAYS + i) ^ ours));
-        count += is_there(entry, key) & other;
+        count += is_there(base.way(i), key) & other;
         i += 1;
     }
     count
+}
+
+/// Takes the entry just made away again; `false` where someone else did.
+#[inline(always)]
+fn withdraw<T: Table>(table: &T, room: &Room<<T::Entry as Entry>::Key>) -> bool {
+    at(table, room.slot, room.word.generation()).is_some_and(|found| discard(table, found))
 }

@@ -18,7 +18,7 @@ mod word;
 #[cfg(test)]
 mod tests;
 
-pub use self::insert::{Insertion, Room, Score, insert, overflow_score, twins};
+pub use self::insert::{Insertion, Room, Score, insert, pick, settle, twins};
 pub use self::place::{Place, elements, gate, mask};
 pub use self::word::Word;
 use crate::abi::{NONE, WAYS};
@@ -95,7 +95,7 @@ pub trait Entry: Copy {
 }
 
 /// A table of buckets of [`Entry`].
-pub trait Table {
+pub trait Table: Sized {
     /// Its entries.
     type Entry: Entry;
 
@@ -108,10 +108,25 @@ pub trait Table {
     /// The slot of a key's live entry in its overflow buckets, [`NONE`] without: [`overflowed`], kept out of the
     /// common path.
     fn overflow(&self, key: &<Self::Entry as Entry>::Key) -> u32;
-    /// [`overflow_score`], kept out of the common path.
-    fn overflow_score(&self, place: &Place, now: u32) -> Score;
-    /// [`twins`], kept out of the stack of an insertion.
-    fn twins(&self, place: &Place, key: &<Self::Entry as Entry>::Key, ours: u32) -> u64;
+    /// [`pick`].
+    #[inline(always)]
+    fn pick(&self, place: &Place, now: u32) -> Score {
+        pick(self, place, now)
+    }
+    /// [`settle`].
+    #[inline(always)]
+    fn settle(
+        &self,
+        body: &Body<<Self::Entry as Entry>::Key>,
+        room: &mut Room<<Self::Entry as Entry>::Key>,
+    ) -> u32 {
+        settle(self, body, room)
+    }
+    /// [`twins`].
+    #[inline(always)]
+    fn twins(&self, room: &Room<<Self::Entry as Entry>::Key>, key: &<Self::Entry as Entry>::Key) -> u64 {
+        twins(self, room, key)
+    }
 }
 
 /// An entry that was found, with the word under which it was.

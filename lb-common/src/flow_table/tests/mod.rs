@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::{
-    Body, Entry as _, Found, Insertion, Place, Removed, Room, Score, Table, Word, at, elements, find, gate,
-    insert, mask, overflow_score, overflowed, remove, twins,
+    Body, Entry as _, Found, Insertion, Place, Removed, Room, Table, Word, at, elements, find, gate, insert,
+    mask, overflowed, remove,
 };
 use crate::abi::{Bucket4, Entry4, FlowKey4, Memory, NONE, WAYS, connection_flags};
 use crate::family::{Family, Ports, V4};
@@ -48,14 +48,6 @@ impl Table for Host {
     fn overflow(&self, key: &FlowKey4) -> u32 {
         overflowed(self, key, self.place(key))
     }
-
-    fn overflow_score(&self, place: &Place, now: u32) -> Score {
-        overflow_score(self, place, now)
-    }
-
-    fn twins(&self, place: &Place, key: &FlowKey4, ours: u32) -> u64 {
-        twins(self, place, key, ours)
-    }
 }
 
 fn key(n: u32) -> FlowKey4 {
@@ -88,7 +80,7 @@ fn room(place: Place) -> Room<FlowKey4> {
         peer_generation: 0,
         link: 0,
     };
-    Room { place, removed, replaced: false, cell: 0 }
+    Room { place, removed, replaced: false, best: 0, word: Word(0), slot: 0, cell: 0 }
 }
 
 /// What was inserted, with its slot; what was replaced.
@@ -98,7 +90,10 @@ type Put = (Option<(Found<Entry4>, u32)>, Option<Removed<FlowKey4>>);
 fn put(table: &Host, body: &Body<FlowKey4>, state: u8, bits: u32) -> Put {
     let mut room = room(table.place(&body.key));
     let inserted = match insert(table, body, state, bits, &mut room) {
-        Insertion::Inserted { found, slot } => Some((found, slot)),
+        Insertion::Inserted { word, slot } => {
+            let entry = table.bucket(slot / WAYS).unwrap().way(slot % WAYS);
+            Some((Found { entry, word }, slot))
+        }
         Insertion::Full => None,
         Insertion::Lost => panic!("nobody else is there"),
     };
