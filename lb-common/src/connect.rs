@@ -1,7 +1,7 @@
 //! New connections: who may open one, to which destination; their entries.
 
 use crate::abi::{
-    Destination, NONE, Settings, connection_flags, destination_flags, service_flags, settings_flags,
+    Destination, NONE, Service, Settings, connection_flags, destination_flags, service_flags, settings_flags,
 };
 use crate::conn::{self, protocol, tcp, udp};
 use crate::direct::{Verdict, is_persistent, real_port, to_destination};
@@ -30,12 +30,15 @@ pub(crate) fn schedule<F: Family, T: Store<F>>(
     opening: &mut Opening<F>,
 ) -> Verdict<F> {
     let (protocol, source_port) = (opening.packet.protocol, opening.packet.ports.source);
-    let is_tcp = protocol == protocol::TCP;
-    let is_opener = is_tcp && opens(settings, opening.packet.tcp_flags);
-    opening.stray = !is_opener && stateless::is_marked(tables, settings, opening) != 0;
-    if is_tcp && !is_opener && !opening.stray {
-        return Verdict::Pass(Reason::NotAnOpener);
+    let mut stray = stateless::NO;
+    if protocol != protocol::TCP || !opens(settings, opening.packet.tcp_flags) {
+        stray = stateless::of::<F, T>(tables, settings, opening);
+        if stray == stateless::NO && protocol == protocol::TCP {
+            return Verdict::Pass(Reason::NotAnOpener);
+        }
     }
+    // By way of memory: the verifier then follows one path from here.
+    opening.stray = crate::abi::through(&mut opening.room.cell, u64::from(stray)) as u32;
     let Some(service) = lookup::service(tables, settings, &opening.packet) else {
         return Verdict::Pass(Reason::NoService);
     };
@@ -45,58 +48,50 @@ pub(crate) fn schedule<F: Family, T: Store<F>>(
     opening.now = tables.now();
     opening.link = 0;
     opening.mark = service.mark;
-    let one_packet = service.flags & service_flags::ONE_PACKET != 0 && protocol == protocol::UDP;
-    let mut id = NONE;
+    opening.destination = NONE;
     if is_persistent(service) {
-        id = persist::choose(tables, settings, opening, service);
+        opening.destination = persist::choose(tables, settings, opening, service);
     }
-    if opening.stray && opening.link == 0 && !one_packet {
-        let same = stateless::choose(tables, settings, opening, service);
-        id = if same == NONE { id } else { same };
+    if opening.stray != stateless::NO {
+        stateless::follow(tables, settings, opening, service);
+        if opening.destination == NONE && opening.stray == stateless::INTRUDES {
+            return Verdict::Pass(Reason::NotAnOpener);
+        }
     }
-    let intrudes = is_tcp && opening.stray;
-    if id == NONE && !intrudes {
-        id = sched::select(tables, service, &subject(&opening.packet));
+    if opening.destination == NONE {
+        opening.destination = sched::select(tables, service, &subject(&opening.packet));
+        if opening.destination == NONE {
+            return Verdict::Reply(IcmpError::PortUnreachable, Reason::NoDestination);
+        }
     }
-    if id == NONE && !intrudes {
-        return Verdict::Reply(IcmpError::PortUnreachable, Reason::NoDestination);
-    }
-    let Some(mut destination) = tables.destination(id) else {
-        return if intrudes { Verdict::Pass(Reason::NotAnOpener) } else { Verdict::Drop(Reason::Internal) };
-    };
-    if intrudes && is_masq(destination) {
-        // Nothing of NAT's goes on without an entry.
-        return Verdict::Pass(Reason::NotAnOpener);
-    }
-    if one_packet {
+    if is_one_packet(service, protocol) {
         // Counted, forwarded, forgotten (ip_vs_core.c: IP_VS_CONN_F_ONE_PACKET).
-        tables.account_connection(id);
+        tables.account_connection(opening.destination);
     } else {
-        opening.destination = id;
         let failed = enter(tables, settings, opening);
         if failed == 0 {
-            tables.account_connection(id);
+            tables.account_connection(opening.destination);
+        } else if stateless::go(tables, settings, opening, service) == 0 {
+            return Verdict::Drop(failure(failed));
         } else {
-            // Nobody is refused: without an entry the packet still goes to a destination, and the next one to the
-            // same. Only NAT cannot do without.
-            if opening.link == 0 {
-                id = stateless::choose(tables, settings, opening, service);
-            }
-            let Some(same) = tables.destination(id).filter(|d| id != NONE && !is_masq(d)) else {
-                return Verdict::Drop(failure(failed));
-            };
-            destination = same;
-            stateless::mark(tables, settings, opening);
             tables.count(failure(failed));
         }
     }
+    let id = opening.destination;
+    let Some(destination) = tables.destination(id) else { return Verdict::Drop(Reason::Internal) };
     tables.account(id, Direction::In, opening.packet.length);
     to_destination(destination, &opening.packet)
 }
 
+/// Whether datagrams of the service are scheduled one by one.
+#[inline(always)]
+pub(crate) const fn is_one_packet(service: &Service, protocol: u8) -> bool {
+    service.flags & service_flags::ONE_PACKET != 0 && protocol == protocol::UDP
+}
+
 /// Whether replies pass the director.
 #[inline(always)]
-fn is_masq(destination: &Destination) -> bool {
+pub(crate) const fn is_masq(destination: &Destination) -> bool {
     destination.method == ForwardingMethod::Masq as u8 && destination.flags & destination_flags::LOCAL == 0
 }
 
@@ -163,12 +158,13 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
         udp::ONE
     };
     // Half-open, whatever its packet says: one packet is no proof of a connection.
-    let state = if opening.stray && state == tcp::ESTABLISHED { tcp::SYN_RECV } else { state };
+    let stray = opening.stray != stateless::NO;
+    let state = if stray && state == tcp::ESTABLISHED { tcp::SYN_RECV } else { state };
     // By way of memory: the verifier need not follow each state on its own from here.
     let state = crate::abi::through(&mut opening.room.cell, u64::from(state)) as u8;
     opening.state = state;
     opening.bits = if masq { 0 } else { Word::IN_ONLY };
-    if opening.packet.protocol == protocol::UDP || tcp::is_weak(state) || opening.stray {
+    if opening.packet.protocol == protocol::UDP || tcp::is_weak(state) || stray {
         opening.bits |= Word::WEAK;
     }
     opening.body.timeout = conn::timeout(settings, opening.packet.protocol, state);

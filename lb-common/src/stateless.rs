@@ -6,36 +6,78 @@
 //! a connection is one of theirs. It gets an entry as soon as there is room, and goes on by the hash until then. The
 //! daemon's sweep clears the bit when the bucket is empty.
 
-use crate::abi::{NONE, Service, Settings, destination_flags};
-use crate::connect::{locate, subject};
+use crate::abi::{NONE, Service, Settings};
+use crate::conn::protocol;
+use crate::connect::{is_masq, is_one_packet, locate, subject};
 use crate::family::Family;
 use crate::flow_table::{Entry, gate};
-use crate::fwd::ForwardingMethod;
 use crate::sched::{self, Scheduler};
 use crate::tables::{FlowTable, Opening, Store, Tables, Walk};
 
-/// Whether connections without an entry came by the home bucket of the packet's flow: 0 or 1. Not inlined: a stack
-/// frame of its own.
+/// The packet has nothing to do with such connections.
+pub(crate) const NO: u32 = 0;
+/// It may be of one, or open one.
+pub(crate) const FOLLOWS: u32 = 1;
+/// It may be of one, or it is nobody's: by itself it opens nothing.
+pub(crate) const INTRUDES: u32 = 2;
+
+/// What a packet that is not a TCP opener has to do with connections without an entry. Not inlined: a stack frame of
+/// its own.
 #[inline(never)]
-pub(crate) fn is_marked<F: Family, T: Store<F>>(
-    tables: &T,
-    settings: &Settings,
-    opening: &mut Opening<F>,
-) -> u32 {
-    home::<F, T>(tables, settings, opening).map_or(0, |home| u32::from(home.gate() & gate::STATELESS != 0))
+pub(crate) fn of<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut Opening<F>) -> u32 {
+    match home::<F, T>(tables, settings, opening) {
+        Some(home) if home.gate() & gate::STATELESS != 0 => {
+            if opening.packet.protocol == protocol::TCP { INTRUDES } else { FOLLOWS }
+        }
+        _ => NO,
+    }
 }
 
-/// Remembers that a connection of the packet's flow goes on without an entry. Not inlined: as above.
+/// Directs a packet of which [`of`] said that it may be of a connection without an entry to where that went:
+/// `opening.destination`, which stays as it is where the packet's own template knows, and is [`NONE`] where no such
+/// connection can be. Not inlined: as above.
 #[inline(never)]
-pub(crate) fn mark<F: Family, T: Store<F>>(
+pub(crate) fn follow<F: Family, T: Store<F>>(
     tables: &T,
     settings: &Settings,
     opening: &mut Opening<F>,
+    service: &Service,
 ) -> u32 {
-    if let Some(home) = home::<F, T>(tables, settings, opening) {
-        home.mark_gate(gate::STATELESS);
+    if is_one_packet(service, opening.packet.protocol) {
+        return 0;
+    }
+    if opening.link == 0 {
+        opening.destination = choose::<F, T>(tables, settings, opening, service);
+    }
+    if opening.stray == INTRUDES && tables.destination(opening.destination).is_none_or(is_masq) {
+        opening.destination = NONE;
     }
     0
+}
+
+/// Directs a packet whose connection got no entry: `opening.destination`, and remembers that it goes without; 0 where it
+/// cannot. Not inlined: as above.
+#[inline(never)]
+pub(crate) fn go<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    opening: &mut Opening<F>,
+    service: &Service,
+) -> u32 {
+    // A template says the same each time as well.
+    if opening.link == 0 {
+        opening.destination = choose::<F, T>(tables, settings, opening, service);
+    }
+    if tables.destination(opening.destination).is_none_or(is_masq) {
+        return 0;
+    }
+    match home::<F, T>(tables, settings, opening) {
+        Some(home) => {
+            home.mark_gate(gate::STATELESS);
+            1
+        }
+        None => 0,
+    }
 }
 
 /// Way 0 of the home bucket of the packet's flow.
@@ -56,7 +98,7 @@ fn home<F: Family, T: Store<F>>(
 /// that is the same each time; otherwise the slots are walked from where the hash of the flow says. NAT cannot do
 /// without an entry, and is not chosen there. Not inlined: a stack frame of its own.
 #[inline(never)]
-pub(crate) fn choose<F: Family, T: Store<F>>(
+fn choose<F: Family, T: Store<F>>(
     tables: &T,
     settings: &Settings,
     opening: &Opening<F>,
@@ -99,8 +141,7 @@ impl Walk for Onward {
             self.position = 0;
         }
         let Some(destination) = sched::usable(tables, id) else { return false };
-        let masq = destination.method == ForwardingMethod::Masq as u8;
-        if masq && destination.flags & destination_flags::LOCAL == 0 {
+        if is_masq(destination) {
             return false;
         }
         self.id = id;

@@ -122,8 +122,8 @@ pub struct Opening<F: Family> {
     pub sender: Hop,
     /// Its template, 0 without.
     pub link: u64,
-    /// Whether the packet may be one of a connection that went on without an entry ([`crate::stateless`]).
-    pub stray: bool,
+    /// What the packet has to do with connections that go on without an entry ([`crate::stateless`]).
+    pub stray: u32,
     /// The entry that is to go in.
     pub body: Body<F::Key>,
     /// For the insertion.

@@ -235,7 +235,7 @@ fn blank<F: Family>() -> Opening<F> {
         mark: 0,
         sender: lb_common::abi::Hop::UNRESOLVED,
         link: 0,
-        stray: false,
+        stray: 0,
         body: Body {
             key: F::key(nowhere, nowhere, ports, 0),
             address: [0; 16],
