@@ -190,7 +190,6 @@ impl<'t> Visit<'_, 't> {
         MappedTables<'t>: Store<F>,
     {
         let mut count = 0;
-        self.forget_stateless::<F>(index);
         for (way, found) in live::<F>(self.tables, FlowTable::Connections, index) {
             let slot = index * WAYS + way;
             count += if found.entry.flags() & connection_flags::REPLY != 0 {
@@ -200,6 +199,9 @@ impl<'t> Visit<'_, 't> {
             } else {
                 0
             };
+        }
+        if count == 0 {
+            self.forget_stateless::<F>(index);
         }
         count
     }
