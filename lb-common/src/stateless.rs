@@ -27,7 +27,11 @@ pub(crate) const INTRUDES: u32 = 2;
 pub(crate) fn of<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut Opening<F>) -> u32 {
     match home::<F, T>(tables, settings, opening) {
         Some(home) if home.gate() & gate::STATELESS != 0 => {
-            if opening.packet.protocol == protocol::TCP { INTRUDES } else { FOLLOWS }
+            if opening.packet.protocol == protocol::TCP {
+                INTRUDES
+            } else {
+                FOLLOWS
+            }
         }
         _ => NO,
     }

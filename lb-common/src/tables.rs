@@ -219,12 +219,7 @@ fn home<F: Family>(key: &F::Key, seed: &[u64; 4], mask: u32) -> u32 {
 
 /// Slot of a key in its overflow buckets. Not inlined: rare, and the common path is to stay as short as it is.
 #[inline(never)]
-fn overflow<F: Family, T: Store<F>>(
-    tables: &T,
-    settings: &Settings,
-    table: FlowTable,
-    key: &F::Key,
-) -> u32 {
+fn overflow<F: Family, T: Store<F>>(tables: &T, settings: &Settings, table: FlowTable, key: &F::Key) -> u32 {
     let view = View::<F, T>::new(tables, settings, table);
     flow_table::overflowed(&view, key, view.place(key))
 }

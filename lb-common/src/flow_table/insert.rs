@@ -1,6 +1,6 @@
 //! Insertion: which slot of a key's buckets is taken, and what is replaced (architecture decision 2).
 
-use super::{AHEAD, Body, Entry, Place, Removed, Table, Word, at, below, discard, gate, is_there, take};
+use super::{AHEAD, Body, Entry, Found, Place, Removed, Table, Word, below, discard, gate, is_there, take};
 use crate::abi::WAYS;
 use crate::abi::connection_flags::TEMPLATE;
 
@@ -241,8 +241,10 @@ fn twins_in<E: Entry>(base: E, bucket: u32, key: &E::Key, ours: u32) -> u64 {
     count
 }
 
-/// Takes the entry just made away again; `false` where someone else did.
+/// Takes the entry just made away again; `false` where someone else did, or stepped its state: under no other word than
+/// its first, because counts speak of that one.
 #[inline(always)]
 fn withdraw<T: Table>(table: &T, room: &Room<<T::Entry as Entry>::Key>) -> bool {
-    at(table, room.slot, room.word.generation()).is_some_and(|found| discard(table, found))
+    let Some(base) = table.bucket(room.slot / WAYS) else { return false };
+    discard(table, Found { entry: base.way(room.slot & (WAYS - 1)), word: room.word })
 }

@@ -185,9 +185,14 @@ fn destination(frame: &[u8]) -> [u8; 16] {
     wide
 }
 
-fn sequence(seed: u64) -> [u64; Reason::ALL.len()] {
+/// What a sequence reached: packets by reason; steps with an entry in an overflow bucket, and with a bucket that
+/// remembers connections without an entry.
+type Reached = ([u64; Reason::ALL.len()], [u64; 2]);
+
+fn sequence(seed: u64) -> Reached {
     let mut random = Random(seed);
     let mut site = Site::new(&mut random, 8);
+    let mut gates = [0; 2];
     for n in 0..60 {
         let step = site.step(&mut random);
         site.apply(&step);
@@ -211,19 +216,28 @@ fn sequence(seed: u64) -> [u64; Reason::ALL.len()] {
             }
         }));
         assert!(context.is_ok(), "seed {seed}, step {n}: {action:?} of {frame:02x?}");
+        for (n, bits) in gates.iter_mut().zip([gate::OVERFLOW, gate::STATELESS]) {
+            *n += u64::from(
+                site.tables.connections4.all().iter().any(|bucket| bucket.ways[0].gate & bits != 0),
+            );
+        }
         site.tables.set_now(crate::tables::Tables::now(&site.tables).wrapping_add(random.below(3)));
     }
-    site.tables.reasons().try_into().unwrap()
+    (site.tables.reasons().try_into().unwrap(), gates)
 }
 
 #[test]
 fn whatever_comes_in_counts_pairs_and_checksums_are_right() {
     let mut reached = [0; Reason::ALL.len()];
+    let mut gates = [0; 2];
     for seed in 0..3000 {
-        for (sum, n) in reached.iter_mut().zip(sequence(seed)) {
+        let (reasons, steps) = sequence(seed);
+        for (sum, n) in reached.iter_mut().chain(&mut gates).zip(reasons.into_iter().chain(steps)) {
             *sum += n;
         }
     }
+    println!("steps with entries in overflow buckets, with connections without an entry: {gates:?}");
+    assert!(gates.iter().all(|n| *n > 300), "{gates:?}");
     let never: Vec<&str> =
         Reason::ALL.iter().zip(reached).filter(|(_, n)| *n == 0).map(|(r, _)| r.name()).collect();
     // Without another processor nobody is in the way, and a frame whose headers were read can be rewritten.

@@ -111,10 +111,11 @@ fn a_connection_without_an_entry_stays_where_it_is_and_gets_one_when_there_is_ro
             assert_eq!(to(&tables, port, Tcp(ACK)), *at);
         }
         assert_eq!(full(&tables), before);
-        let established = tables.connections4.all().into_iter().flat_map(|bucket| bucket.ways).filter(|way| {
-            let word = Word(way.word);
-            word.is_live() && word.state() == crate::conn::tcp::ESTABLISHED && !word.has(Word::WEAK)
-        });
+        let established =
+            tables.connections4.all().into_iter().flat_map(|bucket| bucket.ways).filter(|way| {
+                let word = Word(way.word);
+                word.is_live() && word.state() == crate::conn::tcp::ESTABLISHED && !word.has(Word::WEAK)
+            });
         assert!(established.count() >= 12);
         assert_eq!(counted(&tables) as usize, live(&tables));
     }
