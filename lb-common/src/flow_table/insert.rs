@@ -209,6 +209,9 @@ pub fn twins<T: Table>(
     let Some(home) = table.bucket(room.place.home) else { return 0 };
     let gate = home.gate();
     let mut count = twins_in(home, room.place.home, key, room.slot);
+    if gate & (gate::PARTNER | gate::OVERFLOW) == 0 {
+        return count;
+    }
     let mut n = 1;
     while n < crate::abi::ways() {
         let bucket = room.place.bucket(n);
