@@ -1,7 +1,8 @@
 //! New connections: who may open one, to which destination; their entries.
 
 use crate::abi::{
-    Destination, NONE, Service, Settings, connection_flags, destination_flags, service_flags, settings_flags,
+    Destination, LocalityKey, NONE, Service, Settings, connection_flags, destination_flags, service_flags,
+    settings_flags,
 };
 use crate::conn::{self, protocol, tcp, udp};
 use crate::direct::{Verdict, is_persistent, real_port, to_destination};
@@ -39,7 +40,7 @@ pub(crate) fn schedule<F: Family, T: Store<F>>(
     }
     // By way of memory: the verifier then follows one path from here.
     opening.stray = crate::abi::through(&mut opening.room.cell, u64::from(stray)) as u32;
-    let Some(service) = lookup::service(tables, settings, &opening.packet) else {
+    let Some(service) = lookup::service(tables, settings, &opening.packet, opening.sender) else {
         return Verdict::Pass(Reason::NoService);
     };
     if source_port == FTP_DATA {
@@ -48,6 +49,7 @@ pub(crate) fn schedule<F: Family, T: Store<F>>(
     opening.now = tables.now();
     opening.link = 0;
     opening.mark = service.mark;
+    opening.subject = subject(service, &opening.packet, opening.now);
     opening.destination = NONE;
     if is_persistent(service) {
         opening.destination = persist::choose(tables, settings, opening, service);
@@ -59,7 +61,7 @@ pub(crate) fn schedule<F: Family, T: Store<F>>(
         }
     }
     if opening.destination == NONE {
-        opening.destination = sched::select(tables, service, &subject(&opening.packet));
+        opening.destination = sched::select(tables, service, &opening.subject);
         if opening.destination == NONE {
             return Verdict::Reply(IcmpError::PortUnreachable, Reason::NoDestination);
         }
@@ -281,10 +283,16 @@ fn opens(settings: &Settings, flags: u8) -> bool {
 
 /// What the schedulers look at.
 #[inline(always)]
-pub(crate) fn subject<F: Family>(packet: &Packet<F>) -> Subject {
+fn subject<F: Family>(service: &Service, packet: &Packet<F>, now: u32) -> Subject {
     Subject {
+        key: LocalityKey {
+            service: service.id,
+            epoch: service.scheduler_word,
+            address: F::wide(packet.destination),
+        },
         client: u32::from_be(F::fold(packet.source)),
-        client_port: u16::from_be_bytes(packet.ports.source),
         address: u32::from_be(F::fold(packet.destination)),
+        now,
+        client_port: u16::from_be_bytes(packet.ports.source),
     }
 }

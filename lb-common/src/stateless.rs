@@ -8,7 +8,7 @@
 
 use crate::abi::{NONE, Service, Settings};
 use crate::conn::protocol;
-use crate::connect::{is_masq, is_one_packet, locate, subject};
+use crate::connect::{is_masq, is_one_packet, locate};
 use crate::family::Family;
 use crate::flow_table::{Entry, gate};
 use crate::sched::{self, Scheduler};
@@ -112,7 +112,7 @@ fn choose<F: Family, T: Store<F>>(
         return NONE;
     }
     if Scheduler::from_u8(service.scheduler).is_some_and(Scheduler::is_hash) {
-        return sched::select(tables, service, &subject(&opening.packet));
+        return sched::select(tables, service, &opening.subject);
     }
     let packet = &opening.packet;
     let key = F::key(packet.source, packet.destination, packet.ports, packet.protocol);

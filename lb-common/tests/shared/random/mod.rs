@@ -1,6 +1,7 @@
 //! Random sites and what happens to them, from a seed: the same for the host alone and for the host against
 //! the kernel.
 
+pub(crate) mod marks;
 mod numbers;
 mod packets;
 mod site;
@@ -35,6 +36,8 @@ pub(crate) struct Site {
     served: Vec<(IpAddr, u16, u8)>,
     /// Whether most frames are handshakes, so that tables of one bucket, overflow buckets included, become full.
     crowded: bool,
+    /// Marks that have services, of each family.
+    marks: [Vec<u32>; 2],
 }
 
 fn ip(text: &str) -> IpAddr {
