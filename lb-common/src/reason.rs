@@ -57,7 +57,8 @@ reasons! {
     IcmpRateLimited = 13, "icmp-rate-limited", drop: true;
     /// The connection's destination was removed, or its service.
     DestinationRemoved = 14, "destination-removed", drop: true;
-    /// Both places of the connection in the table are taken by established ones.
+    /// Every place of the connection in the table is taken by an established one. Its packets go on without an entry,
+    /// all to one destination; only NAT drops them.
     ConnectionTableFull = 15, "connection-table-full", drop: true;
     /// The MAC of the destination's next hop is not known.
     NeighbourUnresolved = 16, "neighbour-unresolved", drop: true;

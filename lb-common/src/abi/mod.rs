@@ -16,7 +16,9 @@ mod raw;
 mod service;
 mod state;
 
-pub use self::atomics::{add_u32, add_u64, cas_u32, cas_u64, load_u32, load_u64, store_u32, store_u64};
+pub use self::atomics::{
+    add_u32, add_u64, and_u32, cas_u32, cas_u64, load_u32, load_u64, or_u32, store_u32, store_u64,
+};
 pub use self::connection::{
     Bucket4, Bucket6, Connection4, Connection6, FlowKey4, FlowKey6, WAYS, connection_flags,
 };
@@ -27,7 +29,7 @@ pub use self::locality::{LOCALITY_MEMBERS, Locality, LocalityKey, LocalityRef};
 pub use self::mark::{
     COMMENT, MARK_PORTS, MarkRule, MarkTarget, NO_PORTS, PortRange, mark_conditions, mark_owner,
 };
-pub use self::raw::{read_raw, through, ways, write_raw};
+pub use self::raw::{opaque, read_raw, through, ways, write_raw};
 pub use self::service::{
     Destination, FwmarkKey, Hop, Service, ServiceKey4, ServiceKey6, destination_flags, service_flags,
 };

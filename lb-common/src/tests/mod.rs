@@ -14,3 +14,4 @@ mod frames_in;
 mod policy;
 mod recorded;
 mod sequences;
+mod stateless;

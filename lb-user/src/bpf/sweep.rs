@@ -10,7 +10,7 @@ use std::time::Duration;
 use lb_common::abi::{NONE, Settings, WAYS, connection_flags};
 use lb_common::conn;
 use lb_common::family::{Family, V4, V6};
-use lb_common::flow_table::{self, Entry as _, Found, Word};
+use lb_common::flow_table::{self, Entry as _, Found, Word, gate};
 use lb_common::leave::uncount;
 use lb_common::tables::{Count, FlowTable, Store, View};
 
@@ -213,7 +213,24 @@ impl<'t> Visit<'_, 't> {
                 0
             };
         }
+        if count == 0 {
+            self.forget_stateless::<F>(index);
+        }
         count
+    }
+
+    /// Once a bucket is empty, no connection is taken to have gone on without an entry because it was full
+    /// ([`lb_common::stateless`]).
+    fn forget_stateless<F: Family>(&self, index: u32)
+    where
+        MappedTables<'t>: Store<F>,
+    {
+        if let Some(base) = Store::<F>::bucket(self.tables, FlowTable::Connections, index)
+            && base.gate() & gate::STATELESS != 0
+            && (0..WAYS).all(|way| Word(base.way(way).word()).is_free())
+        {
+            base.unmark_gate(gate::STATELESS);
+        }
     }
 
     /// A connection's own entry: removed if its time is over, otherwise counted; whether it stays.

@@ -15,7 +15,7 @@ use lb_common::{
     },
     conn::tcp,
     family::{Family, Ports, V4, V6},
-    flow_table::Place,
+    flow_table::{Place, elements},
     fwd::ForwardingMethod,
     hash,
     reason::Reason,
@@ -81,8 +81,8 @@ impl Site {
     pub(super) fn open(object: &[u8], small: bool) -> Result<Self> {
         let buckets = if small { FEW_BUCKETS } else { BUCKETS };
         let mut ebpf = EbpfLoader::new()
-            .map_max_entries("CONNECTIONS4", buckets)
-            .map_max_entries("CONNECTIONS6", FEW_BUCKETS)
+            .map_max_entries("CONNECTIONS4", elements(buckets))
+            .map_max_entries("CONNECTIONS6", elements(FEW_BUCKETS))
             .map_max_entries("FLOWS", if small { 1 } else { super::flows::MOST })
             .map_max_entries("MANY", if small { 1024 } else { MANY })
             .load(object)
@@ -210,7 +210,7 @@ impl Site {
     /// # Errors
     /// When a map cannot be written.
     pub(super) fn clear(&mut self) -> Result<()> {
-        for bucket in 0..self.buckets {
+        for bucket in 0..elements(self.buckets) {
             self.connections.set(bucket, [0; 256], 0)?;
         }
         for id in 0..DESTINATIONS * 3 + 1 {

@@ -29,6 +29,25 @@ impl Site {
         self.between(random, source, destination, protocol)
     }
 
+    /// A segment that establishes a connection that is half-open, or opens another one.
+    pub(super) fn handshake(&self, random: &mut Random) -> FrameSpec {
+        let mut ends: Vec<Ends> = Vec::new();
+        for bucket in self.tables.connections4.all() {
+            ends.extend(bucket.ways.iter().filter(|c| is_half_open(c.word, c.flags)).map(ends4));
+        }
+        for bucket in self.tables.connections6.all() {
+            ends.extend(bucket.ways.iter().filter(|c| is_half_open(c.word, c.flags)).map(ends6));
+        }
+        ends.retain(|(.., protocol)| *protocol == protocol::TCP);
+        if !ends.is_empty() {
+            let (source, destination, _) = random.one_of(&ends);
+            return FrameSpec::new(DIRECTOR_MAC, source, destination, Carried::Tcp(16));
+        }
+        let mut spec = self.request(random);
+        spec.source.set_port(50_000 + random.below(1000) as u16);
+        FrameSpec { carried: Carried::Tcp(2), ttl: 64, ..spec }
+    }
+
     /// A frame from a real server of a NAT connection, if there is one.
     pub(super) fn reply(&self, random: &mut Random) -> Option<FrameSpec> {
         let mut ends = Vec::new();
@@ -146,22 +165,32 @@ const fn is_reply(word: u32, flags: u16) -> bool {
     Word(word).is_live() && flags & connection_flags::REPLY != 0
 }
 
+/// Whether an entry is live, of the client's direction, and its connection not established.
+const fn is_half_open(word: u32, flags: u16) -> bool {
+    let word = Word(word);
+    word.is_live() && word.has(Word::WEAK) && flags & connection_flags::REPLY == 0
+}
+
 fn reply4(c: &Connection4) -> Option<Ends> {
-    let [a, b, d, e, f, g, h, i] = c.key.addresses.to_le_bytes();
-    let (source, destination, protocol) = ports(c.key.rest);
-    is_reply(c.word, c.flags).then(|| {
-        (SocketAddr::from(([a, b, d, e], source)), SocketAddr::from(([f, g, h, i], destination)), protocol)
-    })
+    is_reply(c.word, c.flags).then(|| ends4(c))
 }
 
 fn reply6(c: &Connection6) -> Option<Ends> {
+    is_reply(c.word, c.flags).then(|| ends6(c))
+}
+
+fn ends4(c: &Connection4) -> Ends {
+    let [a, b, d, e, f, g, h, i] = c.key.addresses.to_le_bytes();
+    let (source, destination, protocol) = ports(c.key.rest);
+    (SocketAddr::from(([a, b, d, e], source)), SocketAddr::from(([f, g, h, i], destination)), protocol)
+}
+
+fn ends6(c: &Connection6) -> Ends {
     let address = |words: [u64; 2]| lb_common::family::bytes(words);
     let (source, destination, protocol) = ports(c.key.rest);
-    is_reply(c.word, c.flags).then(|| {
-        (
-            SocketAddr::from((address(c.key.source), source)),
-            SocketAddr::from((address(c.key.destination), destination)),
-            protocol,
-        )
-    })
+    (
+        SocketAddr::from((address(c.key.source), source)),
+        SocketAddr::from((address(c.key.destination), destination)),
+        protocol,
+    )
 }

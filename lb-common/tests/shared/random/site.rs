@@ -50,7 +50,8 @@ fn real(family: u8, n: u32) -> IpAddr {
 impl Site {
     /// A site of tables with at most `buckets` buckets each, a power of two.
     pub(crate) fn new(random: &mut Random, buckets: u32) -> Self {
-        let small = buckets >> random.below(buckets.trailing_zeros() + 1);
+        let crowded = random.once_in(6);
+        let small = if crowded { 1 } else { buckets >> random.below(buckets.trailing_zeros() + 1) };
         let mut tables = HostTables::new(buckets);
         let settings = &mut tables.settings;
         settings.buckets4 = small - 1;
@@ -86,8 +87,13 @@ impl Site {
         if random.once_in(25) {
             tables.interfaces.remove(&1);
         }
-        let mut site =
-            Self { tables, members: Vec::new(), served: Vec::new(), marks: [const { Vec::new() }; 2] };
+        let mut site = Self {
+            tables,
+            members: Vec::new(),
+            served: Vec::new(),
+            crowded,
+            marks: [const { Vec::new() }; 2],
+        };
         for id in 0..2 + random.below(5) {
             site.service(random, id);
         }

@@ -31,6 +31,9 @@ pub(crate) enum Step {
 impl Site {
     /// The next step.
     pub(crate) fn step(&self, random: &mut Random) -> Step {
+        if self.crowded && !random.once_in(4) {
+            return Step::Frame { frame: self.handshake(random).build(), ifindex: 1 };
+        }
         let some = (!self.members.is_empty()).then(|| random.one_of(&self.members));
         match (random.below(40), some) {
             (0 | 1, _) => {
