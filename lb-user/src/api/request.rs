@@ -72,6 +72,8 @@ pub enum Request {
     },
     /// The rules that give marks.
     Marks,
+    /// What all services count together.
+    Stats,
     /// Whether lbd forwards, and how.
     Status,
 }

@@ -34,6 +34,13 @@ pub enum Response {
         /// In order.
         rules: Vec<MarkRule>,
     },
+    /// What all services count together, the deleted ones included (`/proc/net/ip_vs_stats`).
+    Stats {
+        /// Counters since the last `-Z` of everything.
+        stats: Stats,
+        /// Rates.
+        rates: Rates,
+    },
     /// The state of lbd and of its data path.
     Status(Status),
 }

@@ -54,11 +54,11 @@ impl Director {
                 tracing::info!(service = %key, scheduler, "service edited");
             }
             Request::DeleteService { key } => {
-                self.delete_service(&key, now)?;
+                self.delete_service(live, &key, now)?;
                 tracing::info!(service = %key, "service deleted");
             }
             Request::Clear => {
-                self.clear(now)?;
+                self.clear(live, now)?;
                 tracing::info!("all services deleted");
             }
             Request::AddDestination { key, destination } => {
@@ -79,6 +79,7 @@ impl Director {
             Request::SetTimeouts { timeouts } => self.set_timeouts(timeouts),
             Request::SetMarks { rules } => self.set_marks(rules)?,
             Request::Timeouts => return Ok(Response::Timeouts { timeouts: self.timeouts() }),
+            Request::Stats => return Ok(self.statistics(live)),
             Request::Marks => return Ok(Response::Marks { rules: self.marks.clone() }),
             Request::Services { .. } | Request::Connections | Request::Status => {
                 return Err(Refusal {
