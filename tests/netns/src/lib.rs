@@ -4,6 +4,7 @@
 //! - [`director`]: a running lbd in a site and the lbadm that speaks to it.
 //! - [`recorded`]: commands as the recordings gave them.
 //! - [`server`] and [`agent`]: what answers on the real servers, and what sends for the client.
+//! - [`flood`]: what floods a director.
 //! - [`process`], [`namespace`], [`shell`], [`stale`], [`interrupt`]: the machinery below.
 //!
 //! Everything a site makes (namespaces, a private bpffs, processes, files) carries the id of the process that made
@@ -13,6 +14,7 @@
 pub mod agent;
 pub mod director;
 pub mod download;
+pub mod flood;
 pub mod interrupt;
 pub mod namespace;
 pub mod process;
