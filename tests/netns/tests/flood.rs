@@ -83,7 +83,8 @@ fn connect(client: &mut Agent, first_port: u16) -> Result<Vec<String>> {
 fn packets(director: &Director, protocol: &str) -> Result<u64> {
     let list = director.list()?;
     let services = list.as_array().context("the listing is no list")?;
-    let of = |s: &&Value| s.pointer("/service/key/address/protocol").and_then(Value::as_str) == Some(protocol);
+    let of =
+        |s: &&Value| s.pointer("/service/key/address/protocol").and_then(Value::as_str) == Some(protocol);
     Ok(services.iter().filter(of).filter_map(|s| s.pointer("/stats/in_packets")?.as_u64()).sum())
 }
 
@@ -201,7 +202,7 @@ fn both(director: &Director) -> Result<(BTreeMap<Name, Counts>, BTreeMap<Name, C
 }
 
 fn floods(site: &Site) -> Result<()> {
-    let ports = Ports { tcp: vec![80], udp: vec![53], http: Vec::new() };
+    let ports = Ports { tcp: vec![80], udp: vec![53], ..Ports::default() };
     let _servers = Server::start_all(site, &ports)?;
     let mut client = Agent::start(&site.client(), site.dir())?;
     let mut crowd = Agent::start(&site.client(), site.dir())?;
