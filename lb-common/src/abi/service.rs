@@ -87,6 +87,11 @@ pub struct Service {
     pub mark: u32,
     /// Prefix length of an IPv6 netmask, as configured.
     pub prefix: u32,
+    /// A number of the scheduler's own. mh: size of its table as configured, 0 for the default
+    /// ([`super::Settings::mh_table_size`]). lblc, lblcr: [`super::LocalityKey::epoch`]. The others: 0.
+    pub scheduler_word: u32,
+    /// 0.
+    pub _reserved: u32,
 }
 
 /// Where a frame goes next: MAC of the next hop in the low 48 bits (first byte lowest), index of the
@@ -149,7 +154,7 @@ pub mod destination_flags {
 
 /// A destination of a virtual service: element of map `DESTINATIONS` (ARRAY, mmapable), by destination id.
 ///
-/// `weight`, `hop` and `flags` change in place, each by one aligned store; everything else is written
+/// `weight`, `last_weight`, `hop` and `flags` change in place, each by one aligned store; everything else is written
 /// while no slot names the destination.
 #[repr(C, align(64))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -198,8 +203,12 @@ pub struct Destination {
     pub removed_at: u64,
     /// Outer source address of tunnels, network order.
     pub tunnel_source: [u8; 16],
+    /// The last weight that was not 0: the shares of mh are made of it (ip_vs.h: last_weight).
+    pub last_weight: u32,
     /// 0.
-    pub _reserved: [u64; 2],
+    pub _pad2: u32,
+    /// 0.
+    pub _reserved: [u64; 1],
 }
 
 /// A rule that gives a mark: element of map `MARKS` (ARRAY); first match wins.

@@ -13,7 +13,7 @@ use super::attach::Interfaces;
 use super::live::LiveMaps;
 use super::state_dir::StateDir;
 use crate::api::{ErrorKind, Refusal, Request, Response};
-use crate::bpf::{Dataplane, Listing, MapError, Step, Sweeper};
+use crate::bpf::{Dataplane, Listing, LocalityKeeper, MapError, Step, Sweeper};
 use crate::director::{self, Director, Effect, Event, RequestId};
 use crate::instance::Instance;
 use crate::model::ServiceKey;
@@ -47,6 +47,7 @@ pub(super) struct Core {
     pub(super) netlink: Netlink,
     pub(super) interfaces: Interfaces,
     pub(super) sweeper: Sweeper,
+    localities: LocalityKeeper,
     state: StateDir,
     /// Requests that are not answered yet.
     pending: HashMap<RequestId, oneshot::Sender<Answer<Cursor>>>,
@@ -75,6 +76,7 @@ impl Core {
             instance,
             director: Director::new(),
             sweeper: Sweeper::new(),
+            localities: LocalityKeeper::new(),
             dataplane,
             netlink,
             interfaces,
@@ -285,6 +287,10 @@ impl Core {
         let now = self.dataplane.clock().now();
         let step = self.sweeper.step(self.dataplane.maps(), now);
         if step == Step::Done {
+            let services = self.director.locality_services();
+            if let Err(error) = self.dataplane.keep_localities(&mut self.localities, &services) {
+                tracing::error!(error = chain(&error), "cannot take away what lblc and lblcr remember");
+            }
             for drift in &self.sweeper.statistics().drift {
                 tracing::warn!(
                     destination = drift.destination,

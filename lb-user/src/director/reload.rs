@@ -42,6 +42,7 @@ impl Director {
         for key in gone.map(|(key, _)| *key).collect::<Vec<_>>() {
             self.take_out(live, &key, now);
         }
+        self.set_mh_table_size(config.mh_table_size);
         for (spec, destinations) in &config.services {
             self.bring(live, spec, destinations, now);
         }

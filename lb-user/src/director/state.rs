@@ -93,6 +93,8 @@ pub(super) struct Destination {
     pub(super) service: ServiceKey,
     pub(super) service_id: u32,
     pub(super) order: u64,
+    /// The last weight above 0; 0 where it never had one.
+    pub(super) last_weight: u32,
     /// When it was removed, `None` of one that is in its service.
     pub(super) removed_at: Option<Duration>,
     /// Trash whose service was deleted: coming back, its counters start from 0 (ip_vs_ctl.c:

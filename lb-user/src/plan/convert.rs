@@ -78,6 +78,7 @@ pub fn service_spec(key: ServiceKey, s: &abi::Service) -> Option<ServiceSpec> {
         netmask,
         one_packet: s.flags & service_flags::ONE_PACKET != 0,
         persistence_engine: None,
+        mh_table_size: Some(s.scheduler_word).filter(|size| s.scheduler == Scheduler::Mh as u8 && *size != 0),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use lb_common::abi::{Destination, Settings, destination_flags, settings_flags};
 
-use super::layout::with_options;
+use super::layout::{with_options, with_weight};
 use super::{Layout, MapOp, service_key};
 
 /// Everything that one map operation after the other makes `desired` of `observed`.
@@ -100,10 +100,9 @@ fn destination(id: u32, d: &Destination, observed: Option<&Destination>, ops: &m
     // What single stores would make of it.
     let stored = known.map(|o| Destination {
         flags: d.flags,
-        weight: d.weight,
         hop: d.hop,
         removed_at: d.removed_at,
-        ..with_options(o, d)
+        ..with_weight(&with_options(o, d), d.weight)
     });
     let Some(o) = known.filter(|_| stored == Some(*d)) else {
         ops.push(MapOp::PutDestination { id, value: Box::new(*d), fresh: known.is_none() });

@@ -25,7 +25,7 @@ pub enum MapOp {
         /// The flags.
         flags: u32,
     },
-    /// One aligned store of the weight.
+    /// One aligned store of the weight, and where it is not 0 one of the last weight above 0.
     SetWeight {
         /// Destination id.
         id: u32,

@@ -73,6 +73,7 @@ fn services() -> Vec<ServiceView> {
             netmask: Netmask::V6(128),
             one_packet: true,
             persistence_engine: None,
+            mh_table_size: None,
         },
         owner: Owner::Operator,
         stats: Stats::default(),
@@ -101,6 +102,7 @@ fn services() -> Vec<ServiceView> {
             netmask: Netmask::V4(0xffff_ff00),
             one_packet: false,
             persistence_engine: None,
+            mh_table_size: None,
         },
         owner: Owner::Configuration,
         destinations: vec![

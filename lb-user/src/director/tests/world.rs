@@ -1,25 +1,26 @@
 //! Maps in memory: what the executor and the data path do to them, with the order of operations checked.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use lb_common::abi::{
-    Counters, Counts, Destination, FwmarkKey, Interface, MarkRule, NONE, Schedule, Settings,
-    destination_flags,
+    Counters, Counts, Destination, FwmarkKey, Interface, LocalityKey, LocalityRef, MarkRule, NONE, Schedule,
+    Settings, destination_flags,
 };
 use lb_common::hash::prefilter_bit;
 use lb_common::reason::Reason;
 use lb_common::sched::{self, Subject};
 use lb_common::tables::{Count, Direction, Tables, Walk};
+use lb_common::testing::HostTables;
 
 use crate::api::{Refusal, Request, Response, ServiceView};
 use crate::director::{Director, Effect, Event, Link, Live, Memory, NextHop, RequestId};
 use crate::model::{
     DestinationSpec, ForwardingMethod, Netmask, Protocol, Scheduler, SchedulerFlags, ServiceKey, ServiceSpec,
 };
-use crate::plan::{Capacity, Layout, MapOp, Observed, destination_address};
+use crate::plan::{Capacity, Layout, MapOp, Observed, destination_address, wide};
 
 /// What lies in the maps, with what packets change of it.
 #[derive(Default)]
@@ -29,6 +30,8 @@ pub(super) struct Maps {
     pub(super) counts: RefCell<BTreeMap<u32, Counts>>,
     pub(super) counters: RefCell<BTreeMap<u32, Counters>>,
     pub(super) synchronized: Cell<u32>,
+    /// What lblc and lblcr remember, and random numbers.
+    others: OnceCell<HostTables>,
 }
 
 impl Maps {
@@ -74,6 +77,10 @@ impl Maps {
                 assert_ne!(word >> (bit & 63) & 1, 0, "{key}: the prefilter passes it by");
             }
         }
+    }
+
+    fn others(&self) -> &HostTables {
+        self.others.get_or_init(|| HostTables::new(4))
     }
 
     pub(super) fn count(&self, id: u32, which: Count, delta: i32) {
@@ -151,6 +158,15 @@ impl Tables for Maps {
         }
         self.schedules.borrow_mut().insert(service, new);
         true
+    }
+    fn locality(&self, key: &LocalityKey) -> Option<LocalityRef> {
+        self.others().locality(key)
+    }
+    fn remember(&self, key: &LocalityKey, member: u64, now: u32) {
+        self.others().remember(key, member, now);
+    }
+    fn random(&self) -> u32 {
+        self.others().random()
     }
     fn account(&self, _: u32, _: Direction, _: u32) {}
     fn account_connection(&self, destination: u32) {
@@ -327,7 +343,8 @@ impl World {
     ) -> Option<(u32, SocketAddr)> {
         let service = self.maps.layout.services.get(key)?;
         let (client, client_port) = (folded(client.ip()), client.port());
-        let subject = Subject { client, client_port, address: folded(address) };
+        let key = LocalityKey { service: service.id, epoch: service.scheduler_word, address: wide(address) };
+        let subject = Subject { key, client, address: folded(address), now: 0, client_port };
         let id = sched::select(&self.maps, service, &subject);
         if id == NONE {
             return None;
@@ -384,6 +401,7 @@ pub(super) fn service(key: ServiceKey, scheduler: Scheduler) -> ServiceSpec {
         netmask: if key.is_ipv6() { Netmask::V6(128) } else { Netmask::V4(u32::MAX) },
         one_packet: false,
         persistence_engine: None,
+        mh_table_size: None,
     }
 }
 
