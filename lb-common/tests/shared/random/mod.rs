@@ -37,6 +37,7 @@ pub(crate) struct Site {
 
 impl Site {
     /// A site of tables that were made otherwise.
+    #[allow(dead_code, reason = "the test against the kernel alone makes such")]
     pub(crate) fn of(tables: HostTables) -> Self {
         Self { tables, members: Vec::new(), served: Vec::new() }
     }
