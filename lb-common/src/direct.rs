@@ -220,11 +220,11 @@ fn reply<F: Family, T: Store<F>>(
             }
             Route::Unresolved => {
                 tables.want_neighbour(packet.destination);
-                if entry.flags() & connection_flags::HOP_KNOWN != 0 || link == 0 {
+                if link == 0 {
                     return Some(Verdict::Drop(Reason::ClientUnresolved));
                 }
-                // Nothing is known yet: back where the client's first packet came from, so that no
-                // client waits for its own address to be resolved.
+                // The way that was known last, at first where the client's first packet came from: no client
+                // waits for its own address to be resolved, nor when the kernel has forgotten its neighbour.
                 Hop(link)
             }
         }

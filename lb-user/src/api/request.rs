@@ -81,6 +81,8 @@ pub enum Request {
     },
     /// The sysctls in force.
     Sysctls,
+    /// What all services count together.
+    Stats,
     /// Whether lbd forwards, and how.
     Status,
 }

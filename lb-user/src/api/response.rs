@@ -40,6 +40,13 @@ pub enum Response {
         /// With their values.
         values: Vec<SysctlValue>,
     },
+    /// What all services count together, the deleted ones included (`/proc/net/ip_vs_stats`).
+    Stats {
+        /// Counters since the last `-Z` of everything.
+        stats: Stats,
+        /// Rates.
+        rates: Rates,
+    },
     /// The state of lbd and of its data path.
     Status(Status),
 }

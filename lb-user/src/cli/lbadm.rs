@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use clap::{Parser, Subcommand};
 
 use super::ipvsadm::Names;
-use super::render::{marks, sort, status, table};
+use super::render::{marks, sort, stats, stats_of_proc, status, table};
 use super::set::{self, SetArgs};
 use super::{Control, ControlError, ipvsadm, mark};
 use crate::api::{Refusal, Request, Response};
@@ -68,6 +68,15 @@ pub enum Subcommands {
         #[arg(long)]
         json: bool,
     },
+    /// Show what all services count together, and its rates a second
+    Stats {
+        /// As JSON
+        #[arg(long, conflicts_with = "proc")]
+        json: bool,
+        /// As the text of /proc/net/ip_vs_stats (hexadecimal), for scripts that read that
+        #[arg(long)]
+        proc: bool,
+    },
     /// Take the data path away: links and maps, with every service and connection; lbd must be stopped
     Detach,
     /// List the rules that give packets a firewall mark
@@ -110,6 +119,7 @@ pub fn run(
     let (failing, done) = match command {
         Subcommands::List { json } => ("cannot list services", list(json, control, out)?),
         Subcommands::Status { json } => ("cannot tell the status", report(json, control, out)?),
+        Subcommands::Stats { json, proc } => ("cannot tell counters", total(json, proc, control, out)?),
         Subcommands::Detach => ("cannot detach", detach(control, out)?),
         Subcommands::Marks { json } => ("cannot list marks", list_marks(json, control, out)?),
         Subcommands::Mark { words } => return mark::run(&words, control, names, out, err),
@@ -190,6 +200,30 @@ fn report(json: bool, control: &mut dyn Control, out: &mut dyn Write) -> io::Res
         }
     }
     Ok(Ok(code))
+}
+
+fn total(
+    json: bool,
+    proc: bool,
+    control: &mut dyn Control,
+    out: &mut dyn Write,
+) -> io::Result<Result<u8, Failure>> {
+    let parts = match ask(control, &Request::Stats) {
+        Ok(parts) => parts,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    for part in parts {
+        if let Response::Stats { stats: counted, rates } = part {
+            if json {
+                write_json(out, &serde_json::json!({"stats": counted, "rates": rates}))?
+            } else if proc {
+                stats_of_proc(out, &counted, &rates)?
+            } else {
+                stats(out, &counted, &rates)?
+            }
+        }
+    }
+    Ok(Ok(0))
 }
 
 fn detach(control: &mut dyn Control, out: &mut dyn Write) -> io::Result<Result<u8, Failure>> {

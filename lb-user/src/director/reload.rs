@@ -105,7 +105,7 @@ impl Director {
     /// A service that is not in the file any more.
     fn take_out<L: Live>(&mut self, live: &L, key: &ServiceKey, now: Duration) {
         if self.owned(key, Owner::Operator).is_empty() {
-            let result = self.delete_service(key, now);
+            let result = self.delete_service(live, key, now);
             self.tell(result);
             return;
         }

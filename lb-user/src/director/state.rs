@@ -37,6 +37,7 @@ pub struct Director {
     pub(super) capacity: Capacity,
     pub(super) services: BTreeMap<ServiceKey, Service>,
     pub(super) destinations: BTreeMap<u32, Destination>,
+    pub(super) everything: Everything,
     pub(super) trash: BTreeMap<(ServiceKey, SocketAddr), u32>,
     pub(super) service_ids: Ids,
     pub(super) destination_ids: Ids,
@@ -82,6 +83,16 @@ pub(super) struct Service {
     pub(super) rates: Estimator,
 }
 
+/// What all services count together, the deleted ones included (`/proc/net/ip_vs_stats`).
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Everything {
+    /// Counters of services that were deleted.
+    pub(super) retired: Stats,
+    /// Counters at the last `-Z` of everything.
+    pub(super) zero: Stats,
+    pub(super) rates: Estimator,
+}
+
 /// A destination, or what waits of it as trash.
 #[derive(Debug, Clone)]
 pub(super) struct Destination {
@@ -101,6 +112,9 @@ pub(super) struct Destination {
     pub(super) bound: Stats,
     /// Raw counters at the last `-Z`.
     pub(super) zero: Stats,
+    /// Raw counters when it was removed: what the data path counts of trash (answers that still come by) shows
+    /// nowhere, because the kernel counts only what is available (ip_vs_core.c: ip_vs_out_stats).
+    pub(super) left: Stats,
     pub(super) rates: Estimator,
 }
 

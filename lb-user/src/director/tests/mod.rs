@@ -1,6 +1,7 @@
 //! The director against maps in memory that check every operation.
 
 mod change;
+mod counters;
 mod maps;
 mod marks;
 mod recorded;
