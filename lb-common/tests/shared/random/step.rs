@@ -47,8 +47,9 @@ impl Site {
                 let flags = settings.flags ^ random.one_of(&[0, settings_flags::SLOPPY_TCP]);
                 Step::Settings(flags, random.below(4), settings.route_generation.wrapping_add(1))
             }
-            (6..=8, _) => self.odd(random),
-            (9..=17, _) => match self.reply(random) {
+            (6 | 7, _) => self.odd(random),
+            (8 | 9, _) => self.error(random),
+            (10..=17, _) => match self.reply(random) {
                 Some(spec) => Step::Frame { frame: spec.build(), ifindex: 1 },
                 None => Step::Frame { frame: self.request(random).build(), ifindex: 1 },
             },
