@@ -67,7 +67,10 @@ pub(crate) fn read<F: Parse, T: Store<F>, Fr: Frame>(
 ) -> Result<(Packet<F>, u64), Reason> {
     let network = F::network(frame).ok_or(Reason::Malformed)?;
     if !concerns_us::<F, T>(tables, network) && settings.flags & settings_flags::NO_PREFILTER == 0 {
-        return Err(Reason::NoService);
+        // An error about a NAT connection may come from any router; the addresses that concern us are inside.
+        if !F::is_icmp(frame) {
+            return Err(Reason::NoService);
+        }
     }
     let interface = tables.interface(ifindex).ok_or(Reason::UnknownInterface)?;
     let mac = frame.get::<u64>(0).ok_or(Reason::Malformed)? & 0xffff_ffff_ffff;
@@ -194,8 +197,7 @@ fn reply<F: Family, T: Store<F>>(
     let address = entry.address();
     let port = entry.port();
     let link = entry.link();
-    let known = entry.flags() & connection_flags::HOP_KNOWN != 0
-        && entry.route_generation() == settings.route_generation as u16;
+    let known = is_known::<F, T>(settings, entry);
     if !found.still() {
         return None;
     }
@@ -209,30 +211,62 @@ fn reply<F: Family, T: Store<F>>(
     advance(tables, settings, now, packet, forward, tcp::Direction::Output);
     tables.account(id, Direction::Out, packet.length);
     let address = F::narrow(&address);
-    let hop = if known {
-        Hop(link)
-    } else {
-        match tables.route(address, packet.destination) {
-            Route::Hop(hop) => {
-                entry.set_link(hop.0, settings.route_generation as u16);
-                entry.set_flags(connection_flags::REPLY | connection_flags::HOP_KNOWN);
-                hop
-            }
-            Route::Unresolved => {
-                tables.want_neighbour(packet.destination);
-                if link == 0 {
-                    return Some(Verdict::Drop(Reason::ClientUnresolved));
-                }
-                // The way that was known last, at first where the client's first packet came from: no client
-                // waits for its own address to be resolved, nor when the kernel has forgotten its neighbour.
-                Hop(link)
-            }
-        }
-    };
+    let hop =
+        if known { Hop(link) } else { look_up_hop(tables, settings, entry, address, packet.destination) };
+    if !hop.is_resolved() {
+        return Some(Verdict::Drop(Reason::ClientUnresolved));
+    }
     if packet.ttl <= 1 {
         return Some(Verdict::Reply(IcmpError::TimeExceeded, Reason::TtlExceeded));
     }
     Some(Verdict::Forward(Forward { hop, rewrite: Rewrite::Source, address, port }))
+}
+
+/// Whether a reply entry's next hop is that of the routes and neighbours there are.
+#[inline(always)]
+fn is_known<F: Family, T: Store<F>>(settings: &Settings, entry: T::Entry) -> bool {
+    entry.flags() & connection_flags::HOP_KNOWN != 0
+        && entry.route_generation() == settings.route_generation as u16
+}
+
+/// The next hop of a reply entry towards its client; unresolved where none is known.
+#[inline(always)]
+pub(crate) fn client_hop<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    found: Found<T::Entry>,
+    address: F::Address,
+    client: F::Address,
+) -> Hop {
+    if is_known::<F, T>(settings, found.entry) {
+        Hop(found.entry.link())
+    } else {
+        look_up_hop(tables, settings, found.entry, address, client)
+    }
+}
+
+/// Asks the routes for the next hop towards a client, and keeps it.
+#[inline(always)]
+fn look_up_hop<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    entry: T::Entry,
+    address: F::Address,
+    client: F::Address,
+) -> Hop {
+    match tables.route(address, client) {
+        Route::Hop(hop) => {
+            entry.set_link(hop.0, settings.route_generation as u16);
+            entry.set_flags(connection_flags::REPLY | connection_flags::HOP_KNOWN);
+            hop
+        }
+        Route::Unresolved => {
+            tables.want_neighbour(client);
+            // The way that was known last, at first where the client's first packet came from: no client
+            // waits for its own address to be resolved, nor when the kernel has forgotten its neighbour.
+            Hop(entry.link())
+        }
+    }
 }
 
 /// The protocol's step, the timeout of the state after it, and the time of the packet.

@@ -8,8 +8,12 @@ mod tests;
 
 use crate::abi::{Settings, settings_flags};
 
-/// IP protocol numbers that are balanced.
+/// IP protocol numbers that mean something to the director.
 pub mod protocol {
+    /// ICMP: errors about connections.
+    pub const ICMP: u8 = 1;
+    /// ICMPv6.
+    pub const ICMP6: u8 = 58;
     /// TCP.
     pub const TCP: u8 = 6;
     /// UDP.

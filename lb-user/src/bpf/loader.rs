@@ -89,8 +89,8 @@ impl Dataplane {
             initialise(&maps, &clock, random()?);
         }
         check(&maps, &clock, maps_dir)?;
-        for (version, program) in [(4, ProgramName::Open4), (6, ProgramName::Open6)] {
-            maps.set_opener(version, object.program_fd(program)?)?;
+        for (place, program) in ProgramName::TAIL_CALLED {
+            maps.set_opener(place, object.program_fd(program)?)?;
         }
         let (maps_dir, links_dir) = (maps_dir.clone(), links_dir.clone());
         Ok(Self { object, links_dir, maps, maps_dir, clock, warnings, adopted, events_taken: false })

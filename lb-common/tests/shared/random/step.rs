@@ -62,8 +62,9 @@ impl Site {
                 Step::Settings(flags, random.below(4), generation, drop_rate)
             }
             (6, _) => state(&self.tables, random).unwrap_or_else(|| self.odd(random)),
-            (7 | 8, _) => self.odd(random),
-            (9..=17, _) => match self.reply(random) {
+            (7, _) => self.odd(random),
+            (8 | 9, _) => self.error(random),
+            (10..=17, _) => match self.reply(random) {
                 Some(spec) => Step::Frame { frame: spec.build(), ifindex: 1 },
                 None => Step::Frame { frame: self.request(random).build(), ifindex: 1 },
             },
