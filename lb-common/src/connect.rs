@@ -43,6 +43,9 @@ pub(crate) fn schedule<F: Family, T: Store<F>>(
     let Some(service) = lookup::service(tables, settings, &opening.packet, opening.sender) else {
         return Verdict::Pass(Reason::NoService);
     };
+    if settings.drop_rate != 0 && tables.is_shed(settings.drop_rate) {
+        return Verdict::Drop(Reason::Shed);
+    }
     if source_port == FTP_DATA {
         return Verdict::Pass(Reason::FtpData);
     }
@@ -155,7 +158,7 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
     }
     let state = if opening.packet.protocol == protocol::TCP {
         let direction = if masq { tcp::Direction::Input } else { tcp::Direction::InputOnly };
-        tcp::next(direction, opening.packet.tcp_flags, tcp::NONE)
+        conn::next_tcp(settings, direction, opening.packet.tcp_flags, tcp::NONE)
     } else {
         udp::ONE
     };
@@ -190,6 +193,10 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
     }
     if opening.link != 0 {
         persist::add_child::<F, T>(tables, settings, opening.link, 1);
+        if opening.packet.protocol == protocol::TCP && state == tcp::ESTABLISHED {
+            // `sloppy_tcp`: established with its first packet.
+            persist::assure::<F, T>(tables, settings, opening.link);
+        }
     }
     0
 }

@@ -33,6 +33,7 @@ pub mod lookup;
 pub mod parse;
 pub mod persist;
 pub mod reason;
+pub mod related;
 pub mod run;
 pub mod sched;
 pub mod stateless;

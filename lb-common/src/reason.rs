@@ -74,6 +74,8 @@ reasons! {
     Internal = 21, "internal", drop: true;
     /// The destination's forwarding method is not in this version's data path.
     MethodUnsupported = 22, "method-unsupported", drop: true;
+    /// A packet that would open a connection, dropped because `drop_packet` is active.
+    Shed = 23, "drop-packet", drop: true;
 }
 
 #[cfg(test)]

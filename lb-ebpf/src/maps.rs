@@ -65,9 +65,10 @@ pub static PREFILTER: Array<u64> = Array::with_max_entries(PREFILTER_BITS / 64, 
 /// Packets by reason, of each CPU. Written by the program.
 #[map]
 pub static REASON_COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASONS, 0);
-/// Token buckets of ICMP errors; the last element is the one of all clients. Written by the program.
+/// Token buckets of ICMP errors; after those of the clients the one of all clients, and the counter of
+/// `drop_packet`. Written by the program.
 #[map]
-pub static ICMP_LIMITS: Array<IcmpBucket> = Array::with_max_entries(ICMP_BUCKETS + 1, 0);
+pub static ICMP_LIMITS: Array<IcmpBucket> = Array::with_max_entries(ICMP_BUCKETS + 2, 0);
 /// The programs that open connections, by IP version: tail calls. Written by the daemon.
 #[map]
 pub static OPENERS: ProgramArray = ProgramArray::with_max_entries(8, 0);

@@ -6,7 +6,8 @@ use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use lb_common::family::{V4, V6};
 use lb_common::frame::Frame as _;
-use lb_common::run::{Action, open, run};
+use lb_common::abi::programs::{OPEN4, OPEN6, RELATED4, RELATED6};
+use lb_common::run::{Action, open, related, run};
 
 use crate::frame::KernelFrame;
 use crate::maps;
@@ -17,29 +18,40 @@ use crate::tables::KernelTables;
 #[inline(always)]
 pub fn director(ctx: XdpContext) -> u32 {
     let action = run(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx));
-    if action != Action::Open {
-        return act(action);
-    }
-    // The first nibble of the network header tells the two programs apart: `run` has checked the rest.
-    match KernelFrame::new(ctx.ctx).get::<u8>(14).map_or(0, |b| b >> 4) {
-        4 => tail_call::<4>(&ctx),
-        6 => tail_call::<6>(&ctx),
-        _ => {}
+    // The first nibble of the network header tells two programs apart: `run` has checked the rest.
+    match action {
+        Action::Open => match version(&ctx) {
+            4 => tail_call::<OPEN4>(&ctx),
+            6 => tail_call::<OPEN6>(&ctx),
+            _ => {}
+        },
+        Action::Related => match version(&ctx) {
+            4 => tail_call::<RELATED4>(&ctx),
+            6 => tail_call::<RELATED6>(&ctx),
+            _ => {}
+        },
+        action => return act(action),
     }
     xdp_action::XDP_PASS
 }
 
-/// Jumps to the opener of an IP version; comes back where the daemon has not put it there.
+/// IP version of a frame whose link header was read.
 #[inline(always)]
-fn tail_call<const VERSION: u32>(ctx: &XdpContext) {
+fn version(ctx: &XdpContext) -> u8 {
+    KernelFrame::new(ctx.ctx).get::<u8>(14).map_or(0, |b| b >> 4)
+}
+
+/// Jumps to another program; comes back where the daemon has not put it there.
+#[inline(always)]
+fn tail_call<const PROGRAM: u32>(ctx: &XdpContext) {
     // Written out, so that each call keeps a number of its own: the kernel makes such a call a direct jump, and one with
     // a number from a register an indirect one, which the CPU's mitigations make dear.
     // SAFETY: the helper's arguments, and what a helper may change; r0 is not written.
     unsafe {
         core::arch::asm!(
-            "r3 = {version}",
+            "r3 = {program}",
             "call 12",
-            version = const VERSION,
+            program = const PROGRAM,
             inout("r1") ctx.ctx => _,
             inout("r2") &raw const maps::OPENERS => _,
             out("r3") _, out("r4") _, out("r5") _, out("r0") _,
@@ -61,6 +73,20 @@ pub fn open6(ctx: XdpContext) -> u32 {
     act(open::<V6, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)))
 }
 
+/// Directs what is of no balanced transport protocol over IPv4: errors about connections.
+#[xdp]
+#[inline(always)]
+pub fn related4(ctx: XdpContext) -> u32 {
+    act(related::<V4, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)))
+}
+
+/// The same over IPv6.
+#[xdp]
+#[inline(always)]
+pub fn related6(ctx: XdpContext) -> u32 {
+    act(related::<V6, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)))
+}
+
 #[inline(always)]
 fn ingress(ctx: &XdpContext) -> u32 {
     // SAFETY: the context is valid while the program runs.
@@ -70,7 +96,7 @@ fn ingress(ctx: &XdpContext) -> u32 {
 #[inline(always)]
 fn act(action: Action) -> u32 {
     match action {
-        Action::Pass | Action::Open => xdp_action::XDP_PASS,
+        Action::Pass | Action::Open | Action::Related => xdp_action::XDP_PASS,
         Action::Drop => xdp_action::XDP_DROP,
         Action::Transmit => xdp_action::XDP_TX,
         // SAFETY: a helper without pointers.

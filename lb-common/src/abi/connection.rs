@@ -45,6 +45,8 @@ pub mod connection_flags {
     pub const TEMPLATE: u16 = 8;
     /// The entry of a NAT connection: `peer` is its reply entry.
     pub const MASQ: u16 = 16;
+    /// The template is of a service with one-packet scheduling: it never has connections.
+    pub const ONE_PACKET: u16 = 32;
 }
 
 /// One IPv4 connection entry, one cache line.

@@ -47,6 +47,18 @@ pub const NONE: u32 = u32::MAX;
 /// Interfaces that one director can have: the index of [`Interface`] is the kernel's ifindex modulo this.
 pub const INTERFACES: u32 = 4096;
 
+/// Places of the programs behind the director's tail calls, in map `OPENERS`.
+pub mod programs {
+    /// Opens IPv4 connections.
+    pub const OPEN4: u32 = 4;
+    /// Opens IPv6 connections.
+    pub const OPEN6: u32 = 6;
+    /// IPv4 packets that are of no balanced transport protocol.
+    pub const RELATED4: u32 = 5;
+    /// The same of IPv6.
+    pub const RELATED6: u32 = 7;
+}
+
 /// Rules that give marks, at most in a list; each address family has a list of its own, and each list two
 /// areas of so many elements in map `MARKS` ([`Settings::marks`]).
 pub const MARK_RULES: u32 = 2048;

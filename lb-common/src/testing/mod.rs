@@ -13,7 +13,7 @@ pub use self::site::{
 use crate::family::{V4, V6};
 use crate::frame::{Frame, SliceFrame};
 use crate::parse::{self, Link};
-use crate::run::{Action, open, run};
+use crate::run::{Action, open, related, run};
 use crate::tables::Store;
 
 /// Bytes in front of a frame that it may grow into (XDP_PACKET_HEADROOM).
@@ -27,6 +27,11 @@ pub fn run_all<T: Store<V4> + Store<V6>, Fr: Frame>(tables: &T, frame: &mut Fr, 
             Ok(Link::V4) => open::<V4, T, Fr>(tables, frame, ifindex),
             Ok(Link::V6) => open::<V6, T, Fr>(tables, frame, ifindex),
             // `run` asks to open only what it took for one of the two.
+            Err(_) => Action::Pass,
+        },
+        Action::Related => match parse::link(frame) {
+            Ok(Link::V4) => related::<V4, T, Fr>(tables, frame, ifindex),
+            Ok(Link::V6) => related::<V6, T, Fr>(tables, frame, ifindex),
             Err(_) => Action::Pass,
         },
         action => action,

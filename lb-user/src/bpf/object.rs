@@ -5,6 +5,7 @@ use std::path::Path;
 use aya::programs::{ProgramError, ProgramFd, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use aya_log::EbpfLogger;
+use lb_common::abi::programs;
 
 use super::LoadError;
 use super::clock::Reading;
@@ -31,6 +32,10 @@ pub enum ProgramName {
     Open4,
     /// Opens IPv6 connections; reached by tail call.
     Open6,
+    /// IPv4 errors about connections; reached by tail call.
+    Related4,
+    /// The same of IPv6.
+    Related6,
     /// Nothing but the call.
     Empty,
     /// Passes everything.
@@ -40,6 +45,14 @@ pub enum ProgramName {
 }
 
 impl ProgramName {
+    /// The programs behind the director's tail calls, and their places in map `OPENERS`.
+    pub const TAIL_CALLED: [(u32, Self); 4] = [
+        (programs::OPEN4, Self::Open4),
+        (programs::OPEN6, Self::Open6),
+        (programs::RELATED4, Self::Related4),
+        (programs::RELATED6, Self::Related6),
+    ];
+
     /// Its name in the object.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -47,6 +60,8 @@ impl ProgramName {
             Self::Director => "director",
             Self::Open4 => "open4",
             Self::Open6 => "open6",
+            Self::Related4 => "related4",
+            Self::Related6 => "related6",
             Self::Empty => "empty",
             Self::Pass => "pass",
             Self::Clock => "clock",

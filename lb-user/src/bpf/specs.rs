@@ -82,7 +82,7 @@ pub(super) fn specs(sizes: &Sizes) -> Vec<Spec> {
         array::<Interface>("IFACES", MMAPABLE, INTERFACES),
         array::<u64>("PREFILTER", MMAPABLE, PREFILTER_BITS / 64),
         Spec { kind: MapType::PerCpuArray, ..array::<u64>("REASON_COUNTS", 0, REASONS) },
-        array::<IcmpBucket>("ICMP_LIMITS", 0, ICMP_BUCKETS + 1),
+        array::<IcmpBucket>("ICMP_LIMITS", 0, ICMP_BUCKETS + 2),
         Spec { kind: MapType::ProgramArray, ..array::<u32>("OPENERS", 0, OPENERS) },
         Spec { kind: MapType::RingBuf, key: 0, value: 0, ..array::<u32>("EVENTS", 0, EVENTS_BYTES) },
     ]

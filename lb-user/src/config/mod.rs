@@ -8,9 +8,11 @@ mod mark;
 mod native;
 mod reader;
 mod service;
+mod sysctl;
 
 pub use self::diagnostics::{Diagnostic, Diagnostics};
 pub use self::native::parse;
+use crate::model::sysctl::SysctlValue;
 use crate::model::{DestinationSpec, MarkRule, ServiceSpec, Timeouts};
 
 /// A configuration, each rule of it valid by itself and with the others.
@@ -22,6 +24,8 @@ pub struct Config {
     pub marks: Vec<MarkRule>,
     /// Timeouts, where the file has any.
     pub timeouts: Option<Timeouts>,
+    /// Sysctls of IPVS that the file sets, by name.
+    pub sysctls: Vec<SysctlValue>,
     /// Sizes of the tables.
     pub tables: TableSizes,
     /// Size of the tables of mh of services that say none; `None`: the kernel's default.

@@ -6,6 +6,7 @@ mod hop;
 mod mark;
 mod names;
 mod service;
+pub mod sysctl;
 
 pub use self::hop::{NextHop, Responder};
 pub use self::mark::{

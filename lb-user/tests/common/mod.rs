@@ -265,7 +265,7 @@ impl Kernel {
 
     /// Runs the director over a frame; the first and the last tick it can have seen.
     pub(crate) fn run(&mut self, frame: &[u8], ifindex: u32) -> (Run, u32, u32) {
-        self.used.extend([ICMP_BUCKETS, limit::bucket(source(frame))]);
+        self.used.extend([ICMP_BUCKETS, ICMP_BUCKETS + 1, limit::bucket(source(frame))]);
         let first = self.tick();
         let run = self.dataplane.run(frame, ifindex, 1).unwrap();
         (run, first, self.tick())
@@ -351,7 +351,7 @@ fn source(frame: &[u8]) -> u32 {
 pub(crate) fn number(action: Action) -> u32 {
     match action {
         Action::Drop => 1,
-        Action::Pass | Action::Open => 2,
+        Action::Pass | Action::Open | Action::Related => 2,
         Action::Transmit => 3,
         Action::Redirect(_) => 4,
     }

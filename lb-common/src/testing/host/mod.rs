@@ -107,7 +107,7 @@ impl HostTables {
             schedules: (0..SERVICES).map(|_| AtomicU64::new(0)).collect(),
             counters: (0..destinations).map(|_| Accounts::default()).collect(),
             reasons: (0..REASONS).map(|_| AtomicU64::new(0)).collect(),
-            limits: Mutex::new(vec![IcmpBucket::default(); ICMP_BUCKETS as usize + 1]),
+            limits: Mutex::new(vec![IcmpBucket::default(); ICMP_BUCKETS as usize + 2]),
             localities: Memory::new(LOCALITIES),
             remembered: Mutex::default(),
             random: AtomicU64::new(0),

@@ -66,10 +66,17 @@ impl Site {
             (settings_flags::NO_PREFILTER, 4),
             (settings_flags::SLOPPY_TCP, 6),
             (settings_flags::EXPIRE_QUIESCENT_TEMPLATE, 3),
+            (settings_flags::SECURE_TCP, 3),
+            (settings_flags::EXPIRE_NODEST, 3),
+            (settings_flags::EXPIRE_NODEST_UDP, 2),
+            (settings_flags::KEEP_EXTENDED_TEMPLATE, 3),
         ] {
             if random.once_in(n) {
                 settings.flags |= flag;
             }
+        }
+        if random.once_in(6) {
+            settings.drop_rate = 1 + random.below(4);
         }
         tables.add_interface(OTHER_IFINDEX, OTHER_MAC);
         if random.once_in(3)
@@ -133,10 +140,13 @@ impl Site {
         spec.scheduler_flags = random.below(4) as u8;
         spec.one_packet = protocol == protocol::UDP && random.once_in(4);
         if random.once_in(3) {
-            spec.persistence = 250 * random.one_of(&[1, 60, 360]);
+            spec.persistence = if random.once_in(2) {
+                250 * random.one_of(&[1, 60, 360])
+            } else {
+                1 + random.below(250 * 400)
+            };
             if random.once_in(2) {
-                spec.netmask =
-                    if family == 4 { wide(ip("255.255.255.128")) } else { wide(ip("ffff:ffff:ffff::")) };
+                spec.netmask = mask(random, family);
             }
         }
         let port = if spec.persistence != 0 && random.once_in(3) { 0 } else { random.one_of(&PORTS) };
@@ -154,6 +164,18 @@ impl Site {
             IpAddr::V4(a) => self.tables.add_service4(id, a.octets(), port, protocol, &spec, &members),
             IpAddr::V6(a) => self.tables.add_service6(id, a.octets(), port, protocol, &spec, &members),
         }
+    }
+}
+
+/// A mask of clients: nearly always a prefix, now and then any bits, which ipvsadm takes for IPv4.
+fn mask(random: &mut Random, family: u8) -> [u8; 16] {
+    let bits = |width: u32, random: &mut Random| u128::MAX << (width - 1 - random.below(width));
+    match family {
+        4 if random.once_in(8) => wide(IpAddr::from((random.next() as u32).to_be_bytes())),
+        4 if random.once_in(3) => wide(ip("255.255.255.128")),
+        4 => wide(IpAddr::from((bits(32, random) as u32).to_be_bytes())),
+        _ if random.once_in(3) => wide(ip("ffff:ffff:ffff::")),
+        _ => bits(128, random).to_be_bytes(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The walk over tables that packets filled, in memory of this process.
 
+mod defence;
 mod model;
 mod site;
 

@@ -35,7 +35,7 @@ pub(super) struct World {
     next: u64,
 }
 
-pub(super) const CAPACITY: Capacity = Capacity { services: 64, destinations: 64, slots: 4096 };
+pub(super) const CAPACITY: Capacity = Capacity { services: 64, destinations: 64, slots: 65_536 };
 
 impl World {
     pub(super) fn new() -> Self {
