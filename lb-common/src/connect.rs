@@ -33,7 +33,7 @@ pub(crate) fn schedule<F: Family, T: Store<F>>(
     if protocol == protocol::TCP && !opens(settings, opening.packet.tcp_flags) {
         return Verdict::Pass(Reason::NotAnOpener);
     }
-    let Some(service) = lookup::service(tables, settings, &opening.packet) else {
+    let Some(service) = lookup::service(tables, settings, &opening.packet, opening.sender) else {
         return Verdict::Pass(Reason::NoService);
     };
     if source_port == FTP_DATA {

@@ -6,7 +6,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf};
 use lb_common::abi::{
     Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, ICMP_BUCKETS, INTERFACES, IcmpBucket,
-    Interface, Locality, LocalityKey, MARK_RULES, MarkRule, PREFILTER_BITS, REASONS, Schedule, Service,
+    Interface, Locality, LocalityKey, MARK_ELEMENTS, MarkRule, PREFILTER_BITS, REASONS, Schedule, Service,
     ServiceKey4, ServiceKey6, Settings,
 };
 
@@ -33,7 +33,7 @@ pub static SERVICES6: HashMap<ServiceKey6, Service> = HashMap::with_max_entries(
 pub static FWMARKS: HashMap<FwmarkKey, Service> = HashMap::with_max_entries(64, 0);
 /// Rules that give marks. Written by the daemon.
 #[map]
-pub static MARKS: Array<MarkRule> = Array::with_max_entries(MARK_RULES, 0);
+pub static MARKS: Array<MarkRule> = Array::with_max_entries(MARK_ELEMENTS, BPF_F_MMAPABLE);
 /// Scheduler tables: extents of destination ids. Written by the daemon.
 #[map]
 pub static SLOTS: Array<u32> = Array::with_max_entries(1024, BPF_F_MMAPABLE);

@@ -154,8 +154,8 @@ pub mod destination_flags {
 
 /// A destination of a virtual service: element of map `DESTINATIONS` (ARRAY, mmapable), by destination id.
 ///
-/// `weight`, `last_weight`, `hop` and `flags` change in place, each by one aligned store; everything else is written
-/// while no slot names the destination.
+/// `weight`, `last_weight`, `hop`, `mtu` and `flags` change in place, each by one aligned store; everything else is
+/// written while no slot names the destination.
 #[repr(C, align(64))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Destination {
@@ -197,7 +197,8 @@ pub struct Destination {
     pub tunnel_flags: u8,
     /// 0.
     pub _pad: u8,
-    /// MTU towards it, 0 unknown.
+    /// MTU towards it (of the route, else of the leaving interface), bytes of IP; 0 where its way is not known, and
+    /// of the director itself.
     pub mtu: u32,
     /// When it was removed (trash), seconds of CLOCK_BOOTTIME.
     pub removed_at: u64,
@@ -209,26 +210,4 @@ pub struct Destination {
     pub _pad2: u32,
     /// 0.
     pub _reserved: [u64; 1],
-}
-
-/// A rule that gives a mark: element of map `MARKS` (ARRAY); first match wins.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct MarkRule {
-    /// Destination address, network order, masked by `prefix`.
-    pub address: [u8; 16],
-    /// The mark, 0: the rule is not in use.
-    pub mark: u32,
-    /// First destination port, host order.
-    pub first_port: u16,
-    /// Last destination port, host order.
-    pub last_port: u16,
-    /// Prefix length.
-    pub prefix: u8,
-    /// 4 or 6.
-    pub family: u8,
-    /// IP protocol, 0: every one.
-    pub protocol: u8,
-    /// 0.
-    pub _pad: [u8; 5],
 }

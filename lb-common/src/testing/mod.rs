@@ -7,7 +7,9 @@ mod host;
 mod site;
 
 pub use self::host::{HostTables, random_number};
-pub use self::site::{DIRECTOR_MAC, MhServer, ServiceSpec, fill, mh_table, weights};
+pub use self::site::{
+    DIRECTOR_MAC, MhServer, ServiceSpec, fill, mark_rule, mark_words, mh_table, name_words, weights,
+};
 use crate::family::{V4, V6};
 use crate::frame::{Frame, SliceFrame};
 use crate::parse::{self, Link};

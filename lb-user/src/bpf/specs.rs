@@ -4,7 +4,7 @@
 use aya::maps::MapType;
 use lb_common::abi::{
     Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, ICMP_BUCKETS, INTERFACES, IcmpBucket,
-    Interface, Locality, LocalityKey, MARK_RULES, MarkRule, PREFILTER_BITS, REASONS, Schedule, Service,
+    Interface, Locality, LocalityKey, MARK_ELEMENTS, MarkRule, PREFILTER_BITS, REASONS, Schedule, Service,
     ServiceKey4, ServiceKey6, Settings, WAYS,
 };
 
@@ -70,7 +70,7 @@ pub(super) fn specs(sizes: &Sizes) -> Vec<Spec> {
         hash::<ServiceKey4, Service>("SERVICES4", sizes.services).sized(),
         hash::<ServiceKey6, Service>("SERVICES6", sizes.services).sized(),
         hash::<FwmarkKey, Service>("FWMARKS", sizes.services).sized(),
-        array::<MarkRule>("MARKS", 0, MARK_RULES),
+        array::<MarkRule>("MARKS", MMAPABLE, MARK_ELEMENTS),
         array::<u32>("SLOTS", MMAPABLE, sizes.slots).sized(),
         array::<Destination>("DESTINATIONS", MMAPABLE, sizes.destinations).sized(),
         array::<Counts>("COUNTS", MMAPABLE, sizes.destinations).sized(),

@@ -65,8 +65,8 @@ impl Tables for MappedTables<'_> {
         self.memory.prefilter.read(word).unwrap_or_default()
     }
 
-    fn mark_rule(&self, _n: u32) -> Option<&MarkRule> {
-        None
+    fn mark_rule(&self, n: u32) -> Option<&MarkRule> {
+        shared(&self.memory.marks, n)
     }
 
     fn fwmark(&self, _key: &FwmarkKey) -> Option<&Service> {

@@ -18,7 +18,7 @@ use crate::model::{DestinationSpec, MarkRule, ServiceSpec, Timeouts};
 pub struct Config {
     /// Services and their destinations, in the order of the file.
     pub services: Vec<(ServiceSpec, Vec<DestinationSpec>)>,
-    /// Rules that give marks, first match wins.
+    /// Rules that give marks, in their order.
     pub marks: Vec<MarkRule>,
     /// Timeouts, where the file has any.
     pub timeouts: Option<Timeouts>,

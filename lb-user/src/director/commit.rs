@@ -16,6 +16,7 @@ impl Director {
     /// Plans everything that was touched since the last time.
     pub(super) fn commit<L: Live>(&mut self, live: &L, now: Duration) {
         self.settle();
+        self.place_marks(live, now);
         let touched = std::mem::take(&mut self.touched);
         let mut desired = self.wanted.part([], []);
         let mut stuck = Vec::new();
@@ -158,6 +159,7 @@ impl Director {
             service_port,
             service_protocol,
             service_mark,
+            mtu: way.mtu,
             removed_at: d.removed_at.map_or(0, |at| at.as_secs()),
             ..abi::Destination::default()
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Director, Effect};
 use crate::api::Stats;
-use crate::model::{MarkRule, ServiceKey, Timeouts};
+use crate::model::{ServiceKey, Timeouts};
 
 /// What a director remembers beside the maps.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +24,6 @@ pub struct Memory {
     destinations: Vec<DestinationMemory>,
     /// Timeouts of the configuration that was applied last.
     configured_timeouts: Option<Timeouts>,
-    /// Mark rules of the configuration that was applied last.
-    configured_marks: Vec<MarkRule>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,7 +81,6 @@ impl Director {
             retired: self.everything.retired,
             zero: self.everything.zero,
             configured_timeouts: self.configured_timeouts,
-            configured_marks: self.configured_marks.clone(),
         }
     }
 
@@ -107,7 +104,6 @@ impl Director {
         }
         (self.everything.retired, self.everything.zero) = (memory.retired, memory.zero);
         self.configured_timeouts = memory.configured_timeouts;
-        self.configured_marks = memory.configured_marks;
     }
 
     /// Once a list of effects is enough.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::destinations::with_port;
 use super::state::Live;
-use super::{Director, check};
+use super::{Director, check, marks};
 use crate::api::Refusal;
 use crate::config::Config;
 use crate::model::{DestinationSpec, Owner, ServiceKey, ServiceSpec};
@@ -29,7 +29,7 @@ impl Director {
                 }
             }
         }
-        refusals.extend(check::marks(&config.marks).err());
+        refusals.extend(marks::check(&config.marks).err());
         refusals
     }
 
@@ -46,7 +46,7 @@ impl Director {
         for (spec, destinations) in &config.services {
             self.bring(live, spec, destinations, now);
         }
-        // An operator's --set and marks stay until the file says something new.
+        // An operator's --set stays until the file says something new.
         if config.timeouts != self.configured_timeouts {
             if let Some(timeouts) = config.timeouts {
                 self.set_timeouts(timeouts);
@@ -54,13 +54,8 @@ impl Director {
             self.configured_timeouts = config.timeouts;
             self.persist();
         }
-        if config.marks != self.configured_marks {
-            match self.set_marks(config.marks.clone()) {
-                Ok(()) => self.configured_marks.clone_from(&config.marks),
-                Err(refusal) => self.warn(refusal.message),
-            }
-            self.persist();
-        }
+        let marks = self.reload_marks(live, &config.marks);
+        self.tell(marks);
         self.commit(live, now);
     }
 

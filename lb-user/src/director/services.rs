@@ -61,6 +61,7 @@ impl Director {
                 rates: Estimator::new(nothing),
             },
         );
+        self.addresses_changed = true;
         self.touched.service(key, Scheduling::Start);
         Ok(())
     }
@@ -105,6 +106,7 @@ impl Director {
             }
         }
         self.concern_service(key, false);
+        self.addresses_changed = true;
         self.service_ids.give(service.id);
         self.touched.service(*key, Scheduling::Same);
         self.persist();

@@ -17,8 +17,10 @@ pub fn plan(desired: &Layout, observed: &Layout) -> Vec<MapOp> {
     // Meanwhile both the old and the new services are reached.
     let between: Vec<u64> = desired.prefilter.iter().zip(&observed.prefilter).map(|(d, o)| d | o).collect();
     prefilter(&between, &observed.prefilter, &mut ops);
-    if desired.marks != observed.marks {
-        ops.push(MapOp::PutMarks { rules: desired.marks.clone() });
+    for (first, rules) in &desired.marks {
+        if observed.marks.get(first) != Some(rules) {
+            ops.push(MapOp::PutMarks { first: *first, rules: rules.clone() });
+        }
     }
     let kept = observed.settings.flags & REACH;
     let first = Settings { flags: desired.settings.flags | kept, ..desired.settings };
@@ -101,6 +103,7 @@ fn destination(id: u32, d: &Destination, observed: Option<&Destination>, ops: &m
     let stored = known.map(|o| Destination {
         flags: d.flags,
         hop: d.hop,
+        mtu: d.mtu,
         removed_at: d.removed_at,
         ..with_weight(&with_options(o, d), d.weight)
     });
@@ -112,8 +115,15 @@ fn destination(id: u32, d: &Destination, observed: Option<&Destination>, ops: &m
         }
         return;
     };
+    // A packet must not go by a new way with the MTU of an old and wider one.
+    if o.mtu > d.mtu {
+        ops.push(MapOp::SetMtu { id, mtu: d.mtu });
+    }
     if o.hop != d.hop {
         ops.push(MapOp::SetHop { id, hop: d.hop });
+    }
+    if o.mtu < d.mtu {
+        ops.push(MapOp::SetMtu { id, mtu: d.mtu });
     }
     if o.weight != d.weight {
         ops.push(MapOp::SetWeight { id, weight: d.weight });

@@ -220,7 +220,7 @@ impl Kernel {
         self.destinations = in_use;
         ops.push(MapOp::PutSlots { first: 0, ids: host.slots.clone() });
         if self.marks || !host.marks.is_empty() {
-            ops.push(MapOp::PutMarks { rules: host.marks.clone() });
+            ops.push(MapOp::PutMarks { first: 0, rules: host.marks.as_slice().into() });
         }
         self.marks = !host.marks.is_empty();
         ops.push(MapOp::PutPrefilter { words: (0..).zip(host.prefilter.iter().copied()).collect() });

@@ -5,6 +5,7 @@
 //! - [`recorded`]: commands as the recordings gave them; [`document`]: those of documents.
 //! - [`server`] and [`agent`]: what answers on the real servers, and what sends for the client.
 //! - [`flood`]: what floods a director.
+//! - [`stream`]: requests that go on while something changes.
 //! - [`process`], [`namespace`], [`shell`], [`stale`], [`interrupt`]: the machinery below.
 //!
 //! Everything a site makes (namespaces, a private bpffs, processes, files) carries the id of the process that made
@@ -24,6 +25,7 @@ pub mod server;
 pub mod shell;
 pub mod site;
 pub mod stale;
+pub mod stream;
 pub mod topology;
 mod verify;
 pub mod view;

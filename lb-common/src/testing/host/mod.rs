@@ -39,7 +39,7 @@ pub struct HostTables {
     pub services6: HashMap<ServiceKey6, Service>,
     /// Map `FWMARKS`.
     pub fwmarks: HashMap<FwmarkKey, Service>,
-    /// Map `MARKS`.
+    /// Map `MARKS`, from its beginning ([`HostTables::set_marks`]).
     pub marks: Vec<MarkRule>,
     /// Map `SLOTS`.
     pub slots: Vec<u32>,

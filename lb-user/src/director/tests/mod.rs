@@ -2,7 +2,10 @@
 
 mod change;
 mod counters;
+mod maps;
+mod marks;
 mod recorded;
+mod responders;
 mod restart;
 mod settings;
 mod trash;
