@@ -67,7 +67,7 @@ pub(crate) fn schedule<F: Family, T: Store<F>>(
         }
     }
     tables.account(id, Direction::In, opening.packet.length);
-    to_destination(destination, &opening.packet)
+    to_destination(id, destination, &opening.packet)
 }
 
 /// Whether replies pass the director.

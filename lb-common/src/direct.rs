@@ -27,6 +27,10 @@ pub enum Verdict<F: Family> {
     Reply(IcmpError, Reason),
     /// Forwarded.
     Forward(Forward<F>),
+    /// Forwarded through the tunnel of a destination, by its id.
+    Encapsulate(u32),
+    /// It does not fit on the way to its destination; packets of so many bytes do.
+    TooLong(u32),
 }
 
 /// How a packet is forwarded.
@@ -134,7 +138,7 @@ fn existing<F: Family, T: Store<F>>(
         if found.word.has(Word::IN_ONLY) { tcp::Direction::InputOnly } else { tcp::Direction::Input };
     advance(tables, settings, now, packet, found, direction);
     tables.account(id, Direction::In, packet.length);
-    Some(to_destination(destination, packet))
+    Some(to_destination(id, destination, packet))
 }
 
 /// An opener on an ended connection is scheduled anew (`conn_reuse_mode`, ip_vs_core.c:
@@ -278,6 +282,7 @@ fn step<F: Family, T: Store<F>>(
 /// How a packet from a client reaches its destination.
 #[inline(always)]
 pub(crate) fn to_destination<F: Family>(
+    id: u32,
     destination: &crate::abi::Destination,
     packet: &Packet<F>,
 ) -> Verdict<F> {
@@ -291,7 +296,15 @@ pub(crate) fn to_destination<F: Family>(
     if !hop.is_resolved() {
         return Verdict::Drop(Reason::NeighbourUnresolved);
     }
-    match ForwardingMethod::from_u8(destination.method) {
+    let method = ForwardingMethod::from_u8(destination.method);
+    if method == Some(ForwardingMethod::Tunnel) {
+        return Verdict::Encapsulate(id);
+    }
+    // An MTU of 0, unknown, is the greatest here.
+    if packet.length.wrapping_sub(1) > destination.mtu.wrapping_sub(1) {
+        return Verdict::TooLong(destination.mtu);
+    }
+    match method {
         Some(ForwardingMethod::DirectRoute) => Verdict::Forward(Forward {
             hop,
             rewrite: Rewrite::None,

@@ -5,7 +5,7 @@ use crate::connect::schedule;
 use crate::direct::{Verdict, direct, read};
 use crate::family::{Family, V4, V6};
 use crate::frame::Frame;
-use crate::fwd::{Forwardable, address_frame, rewrite};
+use crate::fwd::{Encapsulated, Through, address_frame, rewrite, through};
 use crate::icmp::{Icmp, IcmpError};
 use crate::parse::{self, Link, Packet, Parse};
 use crate::reason::Reason;
@@ -24,10 +24,12 @@ pub enum Action {
     Redirect(u32),
     /// No connection has it: [`open`] decides.
     Open,
+    /// Out through the tunnel of the destination of this id: [`encapsulate`].
+    Encapsulate(u32),
 }
 
 /// Directs a frame that came in by interface `ifindex`. [`Action::Open`] asks for [`open`] with the
-/// same, untouched frame.
+/// same, untouched frame, [`Action::Encapsulate`] for [`encapsulate`].
 #[inline(always)]
 pub fn run<T: Store<V4> + Store<V6>, Fr: Frame>(tables: &T, frame: &mut Fr, ifindex: u32) -> Action {
     match parse::link(frame) {
@@ -39,7 +41,7 @@ pub fn run<T: Store<V4> + Store<V6>, Fr: Frame>(tables: &T, frame: &mut Fr, ifin
 
 /// A frame of family `F`: its connection's, or one that [`open`] is to look at.
 #[inline(always)]
-fn connected<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
+fn connected<F: Parse + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
     tables: &T,
     frame: &mut Fr,
     ifindex: u32,
@@ -57,7 +59,7 @@ fn connected<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
 /// Directs a frame of family `F` that has no connection: [`run`] said [`Action::Open`]. A program of its
 /// own in the kernel, because both together would not fit BPF's stack.
 #[inline(always)]
-pub fn open<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
+pub fn open<F: Parse + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
     tables: &T,
     frame: &mut Fr,
     ifindex: u32,
@@ -74,6 +76,33 @@ pub fn open<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
             execute(tables, frame, Entrance { ifindex, mac: None }, &opening.packet, verdict)
         }
         Err(reason) => refuse(tables, reason),
+    }
+}
+
+/// Sends a frame of family `F` through the tunnel of destination `id`: [`run`] or [`open`] said
+/// [`Action::Encapsulate`]. A program of its own in the kernel, so that those two stay small.
+#[inline(always)]
+pub fn encapsulate<F: Parse + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
+    tables: &T,
+    frame: &mut Fr,
+    ifindex: u32,
+    id: u32,
+) -> Action {
+    let Some(settings) = tables.settings() else { return refuse(tables, Reason::Internal) };
+    let Some(destination) = tables.destination(id) else { return refuse(tables, Reason::Internal) };
+    match through::<F, T, Fr>(tables, settings, frame, destination) {
+        Through::Encapsulated => {
+            send::<F, T, Fr>(tables, frame, destination.hop, Entrance { ifindex, mac: None })
+        }
+        Through::Refused(reason) => refuse(tables, reason),
+        Through::TooLong(_) if !F::is_whole(frame) => refuse(tables, Reason::NotFragmented),
+        Through::TooLong(most) => match F::network(frame) {
+            Some(network) => {
+                let error = IcmpError::TooBig(most.max(F::LEAST_MTU));
+                reply::<F, T, Fr>(tables, frame, network.source, error, Reason::PacketTooBig)
+            }
+            None => refuse(tables, Reason::Malformed),
+        },
     }
 }
 
@@ -95,7 +124,7 @@ struct Entrance {
 
 /// Does what was decided.
 #[inline(always)]
-fn execute<F: Forwardable + Icmp, T: Store<F>, Fr: Frame>(
+fn execute<F: Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
     tables: &T,
     frame: &mut Fr,
     entrance: Entrance,
@@ -104,19 +133,13 @@ fn execute<F: Forwardable + Icmp, T: Store<F>, Fr: Frame>(
 ) -> Action {
     match verdict {
         Verdict::Pass(reason) | Verdict::Drop(reason) => refuse(tables, reason),
-        Verdict::Reply(error, reason) => {
-            if !F::is_unicast(packet.source) {
-                return refuse(tables, reason);
-            }
-            if !tables.icmp_allowed(F::fold(packet.source)) {
-                return refuse(tables, Reason::IcmpRateLimited);
-            }
-            tables.count(reason);
-            let mut taken = frame.take();
-            let answered = answer::<F, Fr>(&mut taken, error);
-            *frame = taken;
-            if answered != 0 { Action::Transmit } else { refuse(tables, Reason::RewriteFailed) }
+        Verdict::Reply(error, reason) => reply::<F, T, Fr>(tables, frame, packet.source, error, reason),
+        Verdict::TooLong(most) if F::is_whole(frame) => {
+            let error = IcmpError::TooBig(most.max(F::LEAST_MTU));
+            reply::<F, T, Fr>(tables, frame, packet.source, error, Reason::PacketTooBig)
         }
+        Verdict::TooLong(_) => refuse(tables, Reason::NotFragmented),
+        Verdict::Encapsulate(id) => Action::Encapsulate(id),
         Verdict::Forward(forward) => {
             if rewrite(frame, packet, &forward).is_none() {
                 return refuse(tables, Reason::RewriteFailed);
@@ -124,6 +147,28 @@ fn execute<F: Forwardable + Icmp, T: Store<F>, Fr: Frame>(
             send::<F, T, Fr>(tables, frame, forward.hop, entrance)
         }
     }
+}
+
+/// Answers with an ICMP error to `source`, the packet's, if one may go there now.
+#[inline(always)]
+fn reply<F: Icmp, T: Store<F>, Fr: Frame>(
+    tables: &T,
+    frame: &mut Fr,
+    source: F::Address,
+    error: IcmpError,
+    reason: Reason,
+) -> Action {
+    if !F::is_unicast(source) {
+        return refuse(tables, reason);
+    }
+    if !tables.icmp_allowed(F::fold(source)) {
+        return refuse(tables, Reason::IcmpRateLimited);
+    }
+    tables.count(reason);
+    let mut taken = frame.take();
+    let answered = answer::<F, Fr>(&mut taken, error);
+    *frame = taken;
+    if answered != 0 { Action::Transmit } else { refuse(tables, Reason::RewriteFailed) }
 }
 
 /// Makes the frame an ICMP error; 0 where that failed. Not inlined: rare, and a frame of its own.

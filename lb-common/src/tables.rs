@@ -81,6 +81,10 @@ pub trait Tables {
     fn count(&self, reason: Reason);
     /// Whether an ICMP error may be sent to a client, by the folded address; takes the tokens.
     fn icmp_allowed(&self, client: u32) -> bool;
+    /// The same number; the kernel's verifier forgets what it knew of it.
+    fn forget(&self, number: u32) -> u32 {
+        number
+    }
     /// Calls `walk.step` with 0 to `count` - 1 until it says so.
     fn walk<W: Walk>(&self, count: u32, walk: &mut W);
 }

@@ -2,7 +2,7 @@
 
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
-use lb_common::frame::{Frame, MAX_WORDS, Raw};
+use lb_common::frame::{Frame, MAX_SUMMED, MAX_WORDS, Raw};
 
 /// No header that is read or written lies further in than this; tells the verifier the range.
 const MAX_OFFSET: u32 = 512;
@@ -40,6 +40,18 @@ impl KernelFrame {
         }
         Some(start as *mut T)
     }
+}
+
+/// The place `N` bytes on. Opaque to the compiler, which would otherwise move a loop's step to the other side of the
+/// comparison: arithmetic on the end of the frame, which the verifier refuses.
+#[inline(always)]
+fn beyond<const N: i32>(p: usize) -> usize {
+    let mut next = p;
+    // SAFETY: one addition.
+    unsafe {
+        core::arch::asm!("{next} += {n}", next = inout(reg) next, n = const N, options(nomem, nostack));
+    }
+    next
 }
 
 impl Frame for KernelFrame {
@@ -82,11 +94,7 @@ impl Frame for KernelFrame {
             if i >= words {
                 return Some(total);
             }
-            let mut next = p;
-            // Opaque to the compiler, which would otherwise move the loop's step to the other side of the
-            // comparison: arithmetic on the end of the frame, which the verifier refuses.
-            // SAFETY: one addition.
-            unsafe { core::arch::asm!("{next} += 4", next = inout(reg) next, options(nomem, nostack)) };
+            let next = beyond::<4>(p);
             if next > self.end {
                 return None;
             }
@@ -94,6 +102,45 @@ impl Frame for KernelFrame {
             total += u64::from(unsafe { *(p as *const u32) });
             p = next;
             i += 1;
+        }
+        Some(total)
+    }
+
+    #[inline(always)]
+    fn sum_bytes(&self, at: u32, length: u32) -> Option<u64> {
+        if at > MAX_OFFSET || length > MAX_SUMMED {
+            return None;
+        }
+        let mut p = self.data + at as usize;
+        let mut left = length;
+        let mut total = 0_u64;
+        let mut i = 0;
+        while i < MAX_SUMMED / 4 && left >= 4 {
+            let next = beyond::<4>(p);
+            if next > self.end {
+                return None;
+            }
+            // SAFETY: inside the frame by the check.
+            total += u64::from(unsafe { *(p as *const u32) });
+            p = next;
+            left -= 4;
+            i += 1;
+        }
+        if left & 2 != 0 {
+            let next = beyond::<2>(p);
+            if next > self.end {
+                return None;
+            }
+            // SAFETY: as above.
+            total += u64::from(unsafe { *(p as *const u16) });
+            p = next;
+        }
+        if left & 1 != 0 {
+            if beyond::<1>(p) > self.end {
+                return None;
+            }
+            // SAFETY: as above.
+            total += u64::from(u16::from_ne_bytes([unsafe { *(p as *const u8) }, 0]));
         }
         Some(total)
     }

@@ -64,15 +64,16 @@ pub static REASON_COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASO
 /// Token buckets of ICMP errors; the last element is the one of all clients. Written by the program.
 #[map]
 pub static ICMP_LIMITS: Array<IcmpBucket> = Array::with_max_entries(ICMP_BUCKETS + 1, 0);
-/// The programs that open connections, by IP version: tail calls. Written by the daemon.
+/// The programs that open connections and those that encapsulate, by `lb_common::abi::OPEN4` and its like: tail
+/// calls. Written by the daemon.
 #[map]
 pub static OPENERS: ProgramArray = ProgramArray::with_max_entries(8, 0);
 /// Room for a connection that is being opened.
 pub type Scratch = [u64; 48];
-/// Room for connections that are being opened, IPv4 and IPv6, and for a walk over slots, of each CPU.
-/// Written by the program.
+/// Room for connections that are being opened, IPv4 and IPv6, for a walk over slots, and for what one program
+/// hands to the next, of each CPU. Written by the program.
 #[map]
-pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(3, 0);
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(4, 0);
 /// Events to the daemon.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(64 * 1024, 0);

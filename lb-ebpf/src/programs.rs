@@ -4,42 +4,65 @@ use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
+use lb_common::abi::{ENCAP4, ENCAP6, OPEN4, OPEN6};
 use lb_common::family::{V4, V6};
 use lb_common::frame::Frame as _;
-use lb_common::run::{Action, open, run};
+use lb_common::reason::Reason;
+use lb_common::run::{Action, encapsulate, open, run};
+use lb_common::tables::Tables as _;
 
 use crate::frame::KernelFrame;
 use crate::maps;
-use crate::tables::KernelTables;
+use crate::tables::{KernelTables, hand_over, handed_over};
 
 /// The director: every frame of its interfaces comes here first.
 #[xdp]
 #[inline(always)]
 pub fn director(ctx: XdpContext) -> u32 {
     let action = run(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx));
-    if action != Action::Open {
-        return act(action);
+    // The first nibble of the network header tells programs of the two families apart: `run` has checked the rest.
+    let version = || KernelFrame::new(ctx.ctx).get::<u8>(14).map_or(0, |b| b >> 4);
+    match action {
+        Action::Open => {
+            match version() {
+                4 => tail_call::<OPEN4>(&ctx),
+                6 => tail_call::<OPEN6>(&ctx),
+                _ => {}
+            }
+            xdp_action::XDP_PASS
+        }
+        Action::Encapsulate(id) => {
+            if hand_over(id).is_some() {
+                match version() {
+                    4 => tail_call::<ENCAP4>(&ctx),
+                    6 => tail_call::<ENCAP6>(&ctx),
+                    _ => {}
+                }
+            }
+            missing(&ctx)
+        }
+        action => act(action),
     }
-    // The first nibble of the network header tells the two programs apart: `run` has checked the rest.
-    match KernelFrame::new(ctx.ctx).get::<u8>(14).map_or(0, |b| b >> 4) {
-        4 => tail_call::<4>(&ctx),
-        6 => tail_call::<6>(&ctx),
-        _ => {}
-    }
-    xdp_action::XDP_PASS
 }
 
-/// Jumps to the opener of an IP version; comes back where the daemon has not put it there.
+/// A program that the daemon has not put there: the packet cannot be forwarded.
 #[inline(always)]
-fn tail_call<const VERSION: u32>(ctx: &XdpContext) {
+fn missing(ctx: &XdpContext) -> u32 {
+    KernelTables::new(ctx.ctx).count(Reason::Internal);
+    xdp_action::XDP_DROP
+}
+
+/// Jumps to a program of [`maps::OPENERS`]; comes back where the daemon has not put it there.
+#[inline(always)]
+fn tail_call<const PROGRAM: u32>(ctx: &XdpContext) {
     // Written out, so that each call keeps a number of its own: the kernel makes such a call a direct jump, and one with
     // a number from a register an indirect one, which the CPU's mitigations make dear.
     // SAFETY: the helper's arguments, and what a helper may change; r0 is not written.
     unsafe {
         core::arch::asm!(
-            "r3 = {version}",
+            "r3 = {program}",
             "call 12",
-            version = const VERSION,
+            program = const PROGRAM,
             inout("r1") ctx.ctx => _,
             inout("r2") &raw const maps::OPENERS => _,
             out("r3") _, out("r4") _, out("r5") _, out("r0") _,
@@ -51,14 +74,56 @@ fn tail_call<const VERSION: u32>(ctx: &XdpContext) {
 #[xdp]
 #[inline(always)]
 pub fn open4(ctx: XdpContext) -> u32 {
-    act(open::<V4, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)))
+    opened::<ENCAP4>(
+        &ctx,
+        open::<V4, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)),
+    )
 }
 
 /// Opens IPv6 connections.
 #[xdp]
 #[inline(always)]
 pub fn open6(ctx: XdpContext) -> u32 {
-    act(open::<V6, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)))
+    opened::<ENCAP6>(
+        &ctx,
+        open::<V6, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)),
+    )
+}
+
+/// Does what an opener says; `ENCAP` is the program that encapsulates packets of its family.
+#[inline(always)]
+fn opened<const ENCAP: u32>(ctx: &XdpContext, action: Action) -> u32 {
+    let Action::Encapsulate(id) = action else { return act(action) };
+    if hand_over(id).is_some() {
+        tail_call::<ENCAP>(ctx);
+    }
+    missing(ctx)
+}
+
+/// Encapsulates IPv4 packets: a tail call of the director and of the opener.
+#[xdp]
+#[inline(always)]
+pub fn encap4(ctx: XdpContext) -> u32 {
+    let Some(id) = handed_over() else { return missing(&ctx) };
+    act(encapsulate::<V4, _, _>(
+        &KernelTables::new(ctx.ctx),
+        &mut KernelFrame::new(ctx.ctx),
+        ingress(&ctx),
+        id,
+    ))
+}
+
+/// Encapsulates IPv6 packets.
+#[xdp]
+#[inline(always)]
+pub fn encap6(ctx: XdpContext) -> u32 {
+    let Some(id) = handed_over() else { return missing(&ctx) };
+    act(encapsulate::<V6, _, _>(
+        &KernelTables::new(ctx.ctx),
+        &mut KernelFrame::new(ctx.ctx),
+        ingress(&ctx),
+        id,
+    ))
 }
 
 #[inline(always)]
@@ -71,7 +136,7 @@ fn ingress(ctx: &XdpContext) -> u32 {
 fn act(action: Action) -> u32 {
     match action {
         Action::Pass | Action::Open => xdp_action::XDP_PASS,
-        Action::Drop => xdp_action::XDP_DROP,
+        Action::Drop | Action::Encapsulate(_) => xdp_action::XDP_DROP,
         Action::Transmit => xdp_action::XDP_TX,
         // SAFETY: a helper without pointers.
         Action::Redirect(to) => unsafe { bpf_redirect(to, 0) as u32 },

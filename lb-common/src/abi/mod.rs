@@ -24,7 +24,7 @@ pub use self::host::{Memory, Plain};
 pub use self::raw::{read_raw, through, ways, write_raw};
 pub use self::service::{
     Destination, FwmarkKey, Hop, MarkRule, Service, ServiceKey4, ServiceKey6, destination_flags,
-    service_flags,
+    service_flags, tunnel_flags,
 };
 pub use self::state::{
     Counters, Counts, Event, IcmpBucket, Interface, Schedule, Settings, event_kind, interface_flags,
@@ -33,6 +33,15 @@ pub use self::state::{
 
 /// Version of every layout in this module.
 pub const ABI_VERSION: u32 = 2;
+
+/// Index in map `OPENERS` of the program that opens connections of IPv4.
+pub const OPEN4: u32 = 4;
+/// Index in map `OPENERS` of the program that opens connections of IPv6.
+pub const OPEN6: u32 = 6;
+/// Index in map `OPENERS` of the program that encapsulates IPv4 packets.
+pub const ENCAP4: u32 = 5;
+/// Index in map `OPENERS` of the program that encapsulates IPv6 packets.
+pub const ENCAP6: u32 = 7;
 
 /// Reads back a number that says "none" where an index or id is meant.
 pub const NONE: u32 = u32::MAX;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use lb_common::abi::{ABI_VERSION, Settings};
+use lb_common::abi::{ABI_VERSION, ENCAP4, ENCAP6, OPEN4, OPEN6, Settings};
 use lb_common::conn::tcp;
 
 use super::object::{Object, ProgramFacts, ProgramName, Run};
@@ -89,8 +89,14 @@ impl Dataplane {
             initialise(&maps, &clock, random()?);
         }
         check(&maps, &clock, maps_dir)?;
-        for (version, program) in [(4, ProgramName::Open4), (6, ProgramName::Open6)] {
-            maps.set_opener(version, object.program_fd(program)?)?;
+        // Those that are jumped to first.
+        for (index, program) in [
+            (ENCAP4, ProgramName::Encap4),
+            (ENCAP6, ProgramName::Encap6),
+            (OPEN4, ProgramName::Open4),
+            (OPEN6, ProgramName::Open6),
+        ] {
+            maps.set_opener(index, object.program_fd(program)?)?;
         }
         let (maps_dir, links_dir) = (maps_dir.clone(), links_dir.clone());
         Ok(Self { object, links_dir, maps, maps_dir, clock, warnings, adopted, events_taken: false })

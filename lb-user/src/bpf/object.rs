@@ -31,6 +31,10 @@ pub enum ProgramName {
     Open4,
     /// Opens IPv6 connections; reached by tail call.
     Open6,
+    /// Encapsulates IPv4 packets; reached by tail call.
+    Encap4,
+    /// Encapsulates IPv6 packets; reached by tail call.
+    Encap6,
     /// Nothing but the call.
     Empty,
     /// Passes everything.
@@ -47,6 +51,8 @@ impl ProgramName {
             Self::Director => "director",
             Self::Open4 => "open4",
             Self::Open6 => "open6",
+            Self::Encap4 => "encap4",
+            Self::Encap6 => "encap6",
             Self::Empty => "empty",
             Self::Pass => "pass",
             Self::Clock => "clock",

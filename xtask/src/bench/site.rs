@@ -10,7 +10,7 @@ use aya::{
 };
 use lb_common::{
     abi::{
-        Connection4, Counters, Counts, Destination, FlowKey4, Hop, Interface, Service, Settings, WAYS,
+        Connection4, Counters, Counts, Destination, ENCAP4, ENCAP6, FlowKey4, Hop, Interface, OPEN4, OPEN6, Service, Settings, WAYS,
         connection_flags, destination_flags,
     },
     conn::tcp,
@@ -50,7 +50,8 @@ const SEED: [u64; 4] =
 const HZ: u32 = 1000;
 
 /// Programs of the director, as in the shipped object.
-pub(super) const DIRECTOR: [&str; 6] = ["director", "open4", "open6", "clock", "empty", "pass"];
+pub(super) const DIRECTOR: [&str; 8] =
+    ["director", "open4", "open6", "encap4", "encap6", "clock", "empty", "pass"];
 /// What is measured beside them.
 const PROBES: [&str; 8] = ["again4", "again6", "anew4", "flows4", "lookup", "hit", "bucket", "parsed"];
 
@@ -94,9 +95,9 @@ impl Site {
             fds.insert(name, program.fd()?.try_clone()?);
         }
         let mut openers = program_array(&mut ebpf, "OPENERS")?;
-        for (version, name) in [(4, "open4"), (6, "open6")] {
+        for (index, name) in [(OPEN4, "open4"), (OPEN6, "open6"), (ENCAP4, "encap4"), (ENCAP6, "encap6")] {
             if let Some(fd) = fds.get(name) {
-                openers.set(version, fd, 0)?;
+                openers.set(index, fd, 0)?;
             }
         }
         configure(&mut ebpf, buckets)?;
