@@ -29,8 +29,6 @@ pub enum Verdict<F: Family> {
     Forward(Forward<F>),
     /// Forwarded through the tunnel of a destination, by its id.
     Encapsulate(u32),
-    /// It does not fit on the way to its destination; packets of so many bytes do.
-    TooLong(u32),
 }
 
 /// How a packet is forwarded.
@@ -302,7 +300,7 @@ pub(crate) fn to_destination<F: Family>(
     }
     // An MTU of 0, unknown, is the greatest here.
     if packet.length.wrapping_sub(1) > destination.mtu.wrapping_sub(1) {
-        return Verdict::TooLong(destination.mtu);
+        return Verdict::Reply(IcmpError::TooBig(destination.mtu), Reason::PacketTooBig);
     }
     match method {
         Some(ForwardingMethod::DirectRoute) => Verdict::Forward(Forward {

@@ -95,10 +95,9 @@ pub fn encapsulate<F: Parse + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
             send::<F, T, Fr>(tables, frame, destination.hop, Entrance { ifindex, mac: None })
         }
         Through::Refused(reason) => refuse(tables, reason),
-        Through::TooLong(_) if !F::is_whole(frame) => refuse(tables, Reason::NotFragmented),
         Through::TooLong(most) => match F::network(frame) {
             Some(network) => {
-                let error = IcmpError::TooBig(most.max(F::LEAST_MTU));
+                let error = IcmpError::TooBig(most);
                 reply::<F, T, Fr>(tables, frame, network.source, error, Reason::PacketTooBig)
             }
             None => refuse(tables, Reason::Malformed),
@@ -134,11 +133,6 @@ fn execute<F: Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
     match verdict {
         Verdict::Pass(reason) | Verdict::Drop(reason) => refuse(tables, reason),
         Verdict::Reply(error, reason) => reply::<F, T, Fr>(tables, frame, packet.source, error, reason),
-        Verdict::TooLong(most) if F::is_whole(frame) => {
-            let error = IcmpError::TooBig(most.max(F::LEAST_MTU));
-            reply::<F, T, Fr>(tables, frame, packet.source, error, Reason::PacketTooBig)
-        }
-        Verdict::TooLong(_) => refuse(tables, Reason::NotFragmented),
         Verdict::Encapsulate(id) => Action::Encapsulate(id),
         Verdict::Forward(forward) => {
             if rewrite(frame, packet, &forward).is_none() {
@@ -151,13 +145,19 @@ fn execute<F: Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
 
 /// Answers with an ICMP error to `source`, the packet's, if one may go there now.
 #[inline(always)]
-fn reply<F: Icmp, T: Store<F>, Fr: Frame>(
+fn reply<F: Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
     tables: &T,
     frame: &mut Fr,
     source: F::Address,
     error: IcmpError,
     reason: Reason,
 ) -> Action {
+    let error = match error {
+        // Nobody but the sender of a packet that must stay whole is told.
+        IcmpError::TooBig(_) if !F::is_whole(frame) => return refuse(tables, Reason::NotFragmented),
+        IcmpError::TooBig(most) => IcmpError::TooBig(most.max(F::LEAST_MTU)),
+        error => error,
+    };
     if !F::is_unicast(source) {
         return refuse(tables, reason);
     }

@@ -56,6 +56,14 @@ pub fn handed_over() -> Option<u32> {
     Some(unsafe { core::ptr::read_volatile(cell.cast::<u32>()) })
 }
 
+/// The same number, of which the verifier knows nothing.
+#[inline(always)]
+pub fn forget(number: u32) -> u32 {
+    let Some(cell) = maps::SCRATCH.get_ptr_mut(HANDED) else { return 0 };
+    // SAFETY: this CPU's own memory.
+    abi::through(unsafe { &mut (*cell)[1] }, u64::from(number)) as u32
+}
+
 /// The callback of `bpf_loop`: 0 goes on, 1 ends.
 unsafe extern "C" fn step<W: Walk>(i: u32, _: *mut core::ffi::c_void) -> i64 {
     // A walk reads maps only, never the frame.
@@ -211,9 +219,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn forget(&self, number: u32) -> u32 {
-        let Some(cell) = maps::SCRATCH.get_ptr_mut(HANDED) else { return 0 };
-        // SAFETY: this CPU's own memory.
-        abi::through(unsafe { &mut (*cell)[1] }, u64::from(number)) as u32
+        forget(number)
     }
 
     #[inline(always)]

@@ -58,7 +58,7 @@ fn encapsulate<F: Encapsulated, T: Tables, Fr: Frame>(
 ) -> Option<()> {
     F::age(frame, inner.ttl)?;
     if inner.protocol == protocol::TCP && destination.flags & destination_flags::MSS_CLAMP != 0 {
-        let flags: u8 = frame.get(inner.transport() + 13)?;
+        let [_, flags] = frame.get::<u16>(inner.transport() + 12)?.to_ne_bytes();
         if flags & tcp::flag::SYN != 0 {
             let mut taken = frame.take();
             let done = clamp(
