@@ -147,10 +147,6 @@ pub mod destination_flags {
     pub const SERVICE_IPV6: u32 = 32;
     /// A tunnel in whose openers the maximum segment size is lowered to what fits.
     pub const MSS_CLAMP: u32 = 1 << 16;
-    /// Its service says whether the maximum segment size is lowered; otherwise the setting of all tunnels does.
-    pub const MSS_CLAMP_SET: u32 = 1 << 17;
-    /// Its service says from which network outer source addresses come; otherwise the setting of all tunnels does.
-    pub const OUTER_SOURCE_SET: u32 = 1 << 18;
 }
 
 /// Bits of [`Destination::tunnel_flags`]; those above hold how many low bits of the outer source address vary by

@@ -4,10 +4,12 @@
 
 mod names;
 mod service;
+mod tunnel;
 
 pub use self::service::{
     DestinationAddress, DestinationSpec, Fwmark, MarkRule, Netmask, Owner, Persistence, Protocol,
     SchedulerFlags, ServiceKey, ServiceSpec, Timeouts, Tunnel, TunnelChecksum, TunnelKind,
 };
+pub use self::tunnel::{Network, TunnelSettings};
 pub use lb_common::fwd::ForwardingMethod;
 pub use lb_common::sched::Scheduler;
