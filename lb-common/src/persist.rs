@@ -3,7 +3,7 @@
 use crate::abi::{
     NONE, Service, Settings, connection_flags, destination_flags, service_flags, settings_flags,
 };
-use crate::connect::{insert, locate, subject};
+use crate::connect::{insert, locate};
 use crate::family::{Family, Ports};
 use crate::flow_table::{self, Entry, Word};
 use crate::parse::Packet;
@@ -72,7 +72,7 @@ pub(crate) fn choose<F: Family, T: Store<F>>(
             tables.add_count(id, Count::Persistent, u32::MAX);
         }
     }
-    let id = sched::select(tables, service, &subject(&opening.packet));
+    let id = sched::select(tables, service, &opening.subject);
     if id == NONE {
         return NONE;
     }

@@ -1,13 +1,13 @@
 //! Every map: key, value, writer, reader. Sizes here are the least; the daemon sets the real ones at
 //! load. Layouts are `lb_common::abi`; names are at most 15 bytes (the kernel cuts them).
 
-use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf};
 use lb_common::abi::{
     Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, ICMP_BUCKETS, INTERFACES, IcmpBucket,
-    Interface, MARK_RULES, MarkRule, PREFILTER_BITS, REASONS, Schedule, Service, ServiceKey4, ServiceKey6,
-    Settings,
+    Interface, Locality, LocalityKey, MARK_RULES, MarkRule, PREFILTER_BITS, REASONS, Schedule, Service,
+    ServiceKey4, ServiceKey6, Settings,
 };
 
 /// IPv4 connection entries. Written by the program and by the daemon's sweep; entries leave by expiry.
@@ -49,6 +49,10 @@ pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(64, 0
 /// Scheduler states by service id: compare-and-swap of the program; read by the daemon.
 #[map]
 pub static SCHEDULES: Array<Schedule> = Array::with_max_entries(64, BPF_F_MMAPABLE);
+/// Addresses that lblc and lblcr remember, with their destinations. Written by the program; entries leave by the daemon,
+/// as ip_vs_lblc.c and ip_vs_lblcr.c have it. Full: addresses go without.
+#[map]
+pub static LOCALITY: HashMap<LocalityKey, Locality> = HashMap::with_max_entries(64, BPF_F_NO_PREALLOC);
 /// Settings: one element. Written by the daemon.
 #[map]
 pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, BPF_F_MMAPABLE);
@@ -70,10 +74,10 @@ pub static ICMP_LIMITS: Array<IcmpBucket> = Array::with_max_entries(ICMP_BUCKETS
 pub static OPENERS: ProgramArray = ProgramArray::with_max_entries(8, 0);
 /// Room for a connection that is being opened.
 pub type Scratch = [u64; 48];
-/// Room for connections that are being opened, IPv4 and IPv6, for a walk over slots, and for what one program
-/// hands to the next, of each CPU. Written by the program.
+/// Room for connections that are being opened, IPv4 and IPv6, for a walk over slots, for a new element of map
+/// `LOCALITY`, and for what one program hands to the next, of each CPU. Written by the program.
 #[map]
-pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(4, 0);
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(5, 0);
 /// Events to the daemon.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(64 * 1024, 0);

@@ -10,6 +10,7 @@ mod connection;
 mod entry;
 #[cfg(any(test, feature = "testing"))]
 mod host;
+mod locality;
 mod raw;
 mod service;
 mod state;
@@ -21,6 +22,7 @@ pub use self::connection::{
 pub use self::entry::{Entry4, Entry6};
 #[cfg(any(test, feature = "testing"))]
 pub use self::host::{Memory, Plain};
+pub use self::locality::{LOCALITY_MEMBERS, Locality, LocalityKey, LocalityRef};
 pub use self::raw::{read_raw, through, ways, write_raw};
 pub use self::service::{
     Destination, FwmarkKey, Hop, MarkRule, Service, ServiceKey4, ServiceKey6, destination_flags,
@@ -66,6 +68,7 @@ macro_rules! layout {
 }
 layout! {
     FlowKey4: 16, FlowKey6: 40, Connection4: 64, Connection6: 128, Bucket4: 256, Bucket6: 512,
-    ServiceKey4: 8, ServiceKey6: 20, FwmarkKey: 8, Service: 64, Destination: 128, MarkRule: 32,
+    ServiceKey4: 8, ServiceKey6: 20, FwmarkKey: 8, Service: 72, Destination: 128, MarkRule: 32,
     Counts: 16, Counters: 64, Interface: 32, Schedule: 8, IcmpBucket: 8, Settings: 512, Event: 32,
+    LocalityKey: 24, Locality: 144,
 }

@@ -87,6 +87,11 @@ pub struct Service {
     pub mark: u32,
     /// Prefix length of an IPv6 netmask, as configured.
     pub prefix: u32,
+    /// A number of the scheduler's own. mh: size of its table as configured, 0 for the default
+    /// ([`super::Settings::mh_table_size`]). lblc, lblcr: [`super::LocalityKey::epoch`]. The others: 0.
+    pub scheduler_word: u32,
+    /// 0.
+    pub _reserved: u32,
 }
 
 /// Where a frame goes next: MAC of the next hop in the low 48 bits (first byte lowest), index of the
@@ -163,8 +168,8 @@ pub mod tunnel_flags {
 
 /// A destination of a virtual service: element of map `DESTINATIONS` (ARRAY, mmapable), by destination id.
 ///
-/// `weight`, `hop`, `mtu` and `flags` change in place, each by one aligned store; everything else is written
-/// while no slot names the destination. What forwarding a packet reads lies in the first 64 bytes, one line of
+/// `weight`, `last_weight`, `hop`, `mtu` and `flags` change in place, each by one aligned store; everything else is
+/// written while no slot names the destination. What forwarding a packet reads lies in the first 64 bytes, one line of
 /// the CPU's cache.
 #[repr(C, align(64))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -183,7 +188,8 @@ pub struct Destination {
     pub family: u8,
     /// [`crate::fwd::ForwardingMethod`].
     pub method: u8,
-    /// MTU towards it, bytes of IP, 0 unknown.
+    /// MTU towards it (of the route, else of the leaving interface), bytes of IP; 0 where its way is not known, and
+    /// of the director itself.
     pub mtu: u32,
     /// Outer source address of tunnels, network order, of the destination's family; all zeroes: unknown.
     pub tunnel_source: [u8; 16],
@@ -213,8 +219,12 @@ pub struct Destination {
     pub service_mark: u32,
     /// When it was removed (trash), seconds of CLOCK_BOOTTIME.
     pub removed_at: u64,
+    /// The last weight that was not 0: the shares of mh are made of it (ip_vs.h: last_weight).
+    pub last_weight: u32,
     /// 0.
-    pub _reserved: [u64; 2],
+    pub _pad2: u32,
+    /// 0.
+    pub _reserved: [u64; 1],
 }
 
 const _: () = assert!(core::mem::offset_of!(Destination, upper) == 60);

@@ -42,8 +42,15 @@ pub struct Settings {
     pub icmp_interval: u32,
     /// Sixty seconds in ticks.
     pub minute: u32,
+    /// Size of the tables of mh that have no size of their own; 0: the kernel's default.
+    pub mh_table_size: u32,
+    /// `lblc_expiration`, ticks: an address of lblc that was not used for so long is forgotten.
+    pub lblc_expiration: u32,
+    /// `lblcr_expiration`, ticks: the same of lblcr, and a set that did not change for so long loses its most
+    /// loaded destination.
+    pub lblcr_expiration: u32,
     /// Room for the settings of later versions.
-    pub _reserved: [u32; 70],
+    pub _reserved: [u32; 67],
 }
 
 impl Default for Settings {
@@ -68,7 +75,10 @@ impl Default for Settings {
             icmp_burst: 50,
             icmp_interval: 0,
             minute: 0,
-            _reserved: [0; 70],
+            mh_table_size: 0,
+            lblc_expiration: 0,
+            lblcr_expiration: 0,
+            _reserved: [0; 67],
         }
     }
 }

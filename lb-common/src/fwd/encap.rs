@@ -74,8 +74,7 @@ impl Shim {
                     None => 0,
                     Some(sum) => {
                         let length = u64::from(u16::from_ne_bytes([l0, l1]));
-                        let pseudo =
-                            addresses + u64::from(u16::from(protocol::UDP).to_be()) + length;
+                        let pseudo = addresses + u64::from(u16::from(protocol::UDP).to_be()) + length;
                         let sum = !fold(sum + pseudo + u64::from(ports) + length + u64::from(gue));
                         // RFC 768: 0 would say that there is none.
                         if sum == 0 { 0xffff } else { sum }
@@ -161,16 +160,7 @@ fn outer6<Fr: Frame>(frame: &mut Fr, destination: &Destination, inner: &Inner, s
     let addresses = halves(a) + halves(b) + halves(c) + halves(d);
     let [l0, l1] = shim.length.to_be_bytes();
     let (v0, v1) = (0x60 | inner.ds >> 4, inner.ds << 4);
-    let first = u64::from_ne_bytes([
-        v0,
-        v1,
-        0,
-        0,
-        l0,
-        l1,
-        shim.outer_protocol(),
-        inner.ttl.wrapping_sub(1),
-    ]);
+    let first = u64::from_ne_bytes([v0, v1, 0, 0, l0, l1, shim.outer_protocol(), inner.ttl.wrapping_sub(1)]);
     shim.write(frame, ETH_LEN + IPV6_LEN, addresses)?;
     frame.put(ETH_LEN + 32, d)?;
     frame.put(ETH_LEN + 24, c)?;

@@ -7,8 +7,8 @@ use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 use super::apply::Forwardable;
 use crate::conn::protocol;
 use crate::csum::fold;
-use crate::frame::Frame;
 use crate::family::{V4, V6};
+use crate::frame::Frame;
 use crate::parse::{ETH_LEN, IPV4_LEN, IPV6_LEN};
 
 /// The bits of a DS field that are the explicit congestion notification (RFC 3168 section 5).

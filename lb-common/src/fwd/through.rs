@@ -61,12 +61,7 @@ fn encapsulate<F: Encapsulated, T: Tables, Fr: Frame>(
         let [_, flags] = frame.get::<u16>(inner.transport() + 12)?.to_ne_bytes();
         if flags & tcp::flag::SYN != 0 {
             let mut taken = frame.take();
-            let done = clamp(
-                tables,
-                &mut taken,
-                inner.transport(),
-                fits.saturating_sub(F::HEADER + TCP_LEN),
-            );
+            let done = clamp(tables, &mut taken, inner.transport(), fits.saturating_sub(F::HEADER + TCP_LEN));
             *frame = taken;
             if done == 0 {
                 return None;

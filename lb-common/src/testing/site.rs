@@ -9,15 +9,17 @@ use crate::conn::tcp;
 use crate::family::{Family, V4, V6};
 use crate::hash;
 use crate::persist::EVERY_PORT;
-use crate::sched::{HASH_SLOTS, Scheduler};
+use crate::sched::{HASH_SLOTS, MH_SIZES, Scheduler};
 
 /// MAC of the interface 1 that [`HostTables::new`] makes.
 pub const DIRECTOR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
 /// Ticks a second.
 const HZ: u32 = 250;
-/// Slots between two extents: a hash table's.
-const EXTENT: u32 = HASH_SLOTS;
+/// Services that have slots: a part of all for each.
+const EXTENTS: u32 = 16;
+/// Size of the tables of mh, where they must fit a small part.
+const MH_SIZE: u32 = 251;
 
 /// A service to make.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +74,12 @@ pub fn fill(scheduler: Scheduler, members: &[(u32, u32)]) -> Vec<u32> {
     if !scheduler.is_hash() {
         return members.iter().map(|(id, _)| *id).collect();
     }
+    if scheduler == Scheduler::Mh {
+        let server = |(id, weight): &(u32, u32)| MhServer { id: *id, name: *id, last_weight: *weight };
+        let servers: Vec<MhServer> = members.iter().map(server).collect();
+        let size = MH_SIZES.into_iter().find(|size| servers.len() < *size as usize).unwrap_or(MH_SIZE);
+        return mh_table(size, &servers);
+    }
     let mut slots = Vec::new();
     while !members.is_empty() && slots.len() < HASH_SLOTS as usize {
         for (id, weight) in members {
@@ -81,6 +89,65 @@ pub fn fill(scheduler: Scheduler, members: &[(u32, u32)]) -> Vec<u32> {
     }
     slots.truncate(HASH_SLOTS as usize);
     slots
+}
+
+/// A destination of a service of mh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MhServer {
+    /// Its id.
+    pub id: u32,
+    /// What the hashes take: address folded to 32 bits in host order, plus port.
+    pub name: u32,
+    /// Its last weight above 0; 0 where it never had one.
+    pub last_weight: u32,
+}
+
+/// The table of mh, slowly and by the book (Eisenbud and others, Maglev: A Fast and Reliable Software Network Load
+/// Balancer, section 3.4): a whole permutation of the buckets for each destination, which take turns; with the turns of
+/// ipvs-semantics section 3.2. Empty where no destination ever had a weight.
+///
+/// # Panics
+/// If `size` is none of [`MH_SIZES`].
+#[must_use]
+pub fn mh_table(size: u32, servers: &[MhServer]) -> Vec<u32> {
+    let known = MH_SIZES.iter().position(|s| *s == size);
+    assert!(known.is_some(), "{size} is no size of mh");
+    let bits = known.unwrap_or_default() + 8;
+    let all: Vec<(u32, u32)> = servers.iter().map(|s| (s.id, s.last_weight)).collect();
+    let (divisor, greatest) = weights(&all);
+    if greatest == 0 {
+        return Vec::new();
+    }
+    let width = usize::BITS - (greatest as usize / divisor as usize).leading_zeros();
+    let shift = (width as usize).saturating_sub(bits / 2);
+    let mut left: Vec<_> = servers
+        .iter()
+        .filter(|s| s.last_weight != 0)
+        .map(|s| {
+            let offset = u64::from(hash::mh_first(s.name) % size);
+            let skip = u64::from(hash::mh_second(s.name) % (size - 1) + 1);
+            let permutation =
+                (0..u64::from(size)).map(move |j| ((offset + j * skip) % u64::from(size)) as usize);
+            let turns = ((s.last_weight / divisor) as usize >> shift).max(1);
+            (s.id, turns, permutation)
+        })
+        .collect();
+    let mut table = vec![None; size as usize];
+    let mut free = size;
+    loop {
+        for (id, turns, permutation) in &mut left {
+            for _ in 0..*turns {
+                if free == 0 {
+                    return table.into_iter().flatten().collect();
+                }
+                let next = permutation.find(|bucket| table.get(*bucket).is_some_and(Option::is_none));
+                if let Some(entry) = next.and_then(|bucket| table.get_mut(bucket)) {
+                    *entry = Some(*id);
+                    free -= 1;
+                }
+            }
+        }
+    }
 }
 
 /// Greatest common divisor of the weights above 0 (1 without), and the greatest weight.
@@ -132,7 +199,14 @@ impl HostTables {
         let members: Vec<(u32, u32)> = members.iter().map(|id| (*id, weight(id))).collect();
         let (weight_step, weight_max) = weights(&members);
         let slots = fill(spec.scheduler, &members);
-        let first_slot = id * EXTENT;
+        let first_slot = id * (self.slots.len() as u32 / EXTENTS);
+        for (member, _) in &members {
+            if let Some(destination) = self.destinations.get_mut(*member as usize) {
+                destination.service = id;
+                // Greater numbers come first in the walk; each has one of its own.
+                destination.order = u64::from(u32::MAX - *member);
+            }
+        }
         for (to, from) in self.slots.iter_mut().skip(first_slot as usize).zip(&slots) {
             *to = *from;
         }

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{
-    IpDscp, IpEcn, IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header, Ipv4Options, Ipv6Extensions, Ipv6Header, NetSlice,
-    PacketBuilder, SlicedPacket, TcpHeader, TransportSlice,
+    IpDscp, IpEcn, IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header, Ipv4Options, Ipv6Extensions, Ipv6Header,
+    NetSlice, PacketBuilder, SlicedPacket, TcpHeader, TransportSlice,
 };
 
 /// MAC of the client's end.

@@ -8,6 +8,6 @@ mod response;
 
 pub use self::request::Request;
 pub use self::response::{
-    ConnectionView, DestinationView, ErrorKind, InterfaceStatus, Neighbour, Rates, ReasonCount, Refusal,
-    Response, ServiceView, Stats, Status,
+    AnsweredElsewhere, ConnectionView, DestinationView, ErrorKind, InterfaceStatus, Neighbour, Rates,
+    ReasonCount, Refusal, Response, ServiceView, Stats, Status,
 };

@@ -220,6 +220,9 @@ pub struct Status {
     pub connections6: (u64, u64),
     /// Packets by reason, only those that are not 0.
     pub reasons: Vec<ReasonCount>,
+    /// Virtual addresses that this host does not have and others answer for: a peer, or one that should not.
+    #[serde(default)]
+    pub answered_elsewhere: Vec<AnsweredElsewhere>,
     /// What an operator should look at, in words.
     pub warnings: Vec<String>,
 }
@@ -233,6 +236,17 @@ pub struct InterfaceStatus {
     pub mode: String,
     /// Kernel id of the attached program.
     pub program: u32,
+}
+
+/// A virtual address for which another host answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnsweredElsewhere {
+    /// The address.
+    pub address: std::net::IpAddr,
+    /// Who answers ARP or neighbour solicitations, `02:00:00:00:00:99`.
+    pub mac: String,
+    /// The interface by which it was asked.
+    pub interface: String,
 }
 
 /// Packets counted for one reason.

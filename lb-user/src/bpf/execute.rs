@@ -34,11 +34,17 @@ impl Maps {
                 self.memory.set_destination32(*id, offset_of!(Destination, flags), *flags)
             }
             MapOp::SetWeight { id, weight } => {
+                if *weight != 0 {
+                    self.memory.set_destination32(*id, offset_of!(Destination, last_weight), *weight)?;
+                }
                 self.memory.set_destination32(*id, offset_of!(Destination, weight), *weight)
             }
             MapOp::SetOptions { id, value } => self.memory.set_options(*id, value),
             MapOp::SetHop { id, hop } => {
                 self.memory.set_destination64(*id, offset_of!(Destination, hop), hop.0)
+            }
+            MapOp::SetMtu { id, mtu } => {
+                self.memory.set_destination32(*id, offset_of!(Destination, mtu), *mtu)
             }
             MapOp::SetRemovedAt { id, seconds } => {
                 self.memory.set_destination64(*id, offset_of!(Destination, removed_at), *seconds)
@@ -194,6 +200,9 @@ impl Memory {
             icmp_burst: value.icmp_burst,
             icmp_interval: value.icmp_interval,
             minute: value.minute,
+            mh_table_size: value.mh_table_size,
+            lblc_expiration: value.lblc_expiration,
+            lblcr_expiration: value.lblcr_expiration,
             ..now
         };
         self.settings.write(0, &merged);

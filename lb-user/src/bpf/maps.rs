@@ -6,8 +6,8 @@ use std::path::Path;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, ProgramArray};
 use aya::programs::ProgramFd;
 use lb_common::abi::{
-    Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, Interface, MarkRule, Schedule, Service,
-    ServiceKey4, ServiceKey6, Settings, WAYS,
+    Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, Interface, Locality, LocalityKey, MarkRule,
+    Schedule, Service, ServiceKey4, ServiceKey6, Settings, WAYS,
 };
 use lb_common::reason::Reason;
 
@@ -40,6 +40,9 @@ pub struct Maps {
     pub(super) services4: Services<ServiceKey4>,
     pub(super) services6: Services<ServiceKey6>,
     pub(super) fwmarks: Services<FwmarkKey>,
+    /// The descriptor of the same map, which aya's type keeps to itself.
+    pub(super) localities_data: MapData,
+    pub(super) localities: HashMap<MapData, Element<LocalityKey>, Element<Locality>>,
     pub(super) marks: Array<MapData, Element<MarkRule>>,
     pub(super) counters: PerCpuArray<MapData, Element<Counters>>,
     reason_counts: PerCpuArray<MapData, u64>,
@@ -89,6 +92,8 @@ impl Maps {
             services4: opener.typed("SERVICES4")?,
             services6: opener.typed("SERVICES6")?,
             fwmarks: opener.typed("FWMARKS")?,
+            localities_data: opener.data("LOCALITY")?,
+            localities: opener.typed("LOCALITY")?,
             marks: opener.typed("MARKS")?,
             counters: opener.typed("COUNTERS")?,
             reason_counts: opener.typed("REASON_COUNTS")?,

@@ -4,8 +4,6 @@
 //! [`Control`]; connects at the first request, so that a command that is wrong in itself says so
 //! whether or not lbd runs.
 
-mod detach;
-
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -101,7 +99,6 @@ impl From<ClientError> for ControlError {
 pub struct Client {
     instance: String,
     path: PathBuf,
-    at: Instance,
     stream: Option<BufReader<UnixStream>>,
 }
 
@@ -109,12 +106,7 @@ impl Client {
     /// A client of `instance`, not connected yet.
     #[must_use]
     pub fn new(instance: &Instance) -> Self {
-        Self {
-            instance: instance.name().to_owned(),
-            path: instance.socket_path(),
-            at: instance.clone(),
-            stream: None,
-        }
+        Self { instance: instance.name().to_owned(), path: instance.socket_path(), stream: None }
     }
 
     fn connect(&self) -> Result<BufReader<UnixStream>, ClientError> {
@@ -169,16 +161,6 @@ impl Client {
 impl Control for Client {
     fn ask(&mut self, request: &Request, part: &mut dyn FnMut(Response)) -> Result<(), ControlError> {
         self.request(request, part).map_err(ControlError::from)
-    }
-
-    fn detach(&mut self) -> Result<Vec<String>, ControlError> {
-        if self.connect().is_ok() {
-            return Err(ControlError {
-                message: format!("lbd of instance {} is running and holds the data path", self.instance),
-                hint: Some("stop it first (SIGTERM); it leaves the data path to lbadm detach".to_owned()),
-            });
-        }
-        detach::detach(&self.at)
     }
 }
 

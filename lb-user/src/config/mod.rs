@@ -27,6 +27,8 @@ pub struct Config {
     pub timeouts: Option<Timeouts>,
     /// Sizes of the tables.
     pub tables: TableSizes,
+    /// Size of the tables of mh of services that say none; `None`: the kernel's default.
+    pub mh_table_size: Option<u32>,
     /// Interfaces to attach to, beside those of the command line.
     pub interfaces: Vec<String>,
     /// Settings of all tunnels.

@@ -58,6 +58,7 @@ impl Director {
 
     fn adopt_services(&mut self, observed: &Observed) {
         self.services.clear();
+        self.addresses_changed = true;
         let mut ids = BTreeSet::new();
         for (key, value) in &observed.services {
             let Some(spec) = service_spec(*key, value) else {
@@ -118,6 +119,7 @@ impl Director {
                 // Trash keeps the service it had: that tells later whether it was deleted meanwhile.
                 service_id: home.filter(|_| available).map_or(value.service, |s| s.id),
                 order: value.order,
+                last_weight: value.last_weight,
                 removed_at,
                 orphan: home.is_none_or(|s| s.id != value.service),
                 bound: Stats::default(),

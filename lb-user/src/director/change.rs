@@ -95,6 +95,7 @@ impl Director {
     pub(super) fn tick<L: Live>(&mut self, live: &L, now: Duration) {
         self.estimate(live);
         self.expire_trash(live, now);
+        self.ask_for_addresses();
         self.commit(live, now);
     }
 }

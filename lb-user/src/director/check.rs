@@ -2,11 +2,14 @@
 
 use std::net::IpAddr;
 
+use lb_common::sched::MH_SIZES;
+
 use super::Director;
 use super::state::Service;
 use crate::api::{ErrorKind, Refusal};
 use crate::model::{
-    DestinationSpec, ForwardingMethod, MarkRule, Netmask, Protocol, ServiceKey, ServiceSpec, TunnelKind,
+    DestinationSpec, ForwardingMethod, MarkRule, Netmask, Protocol, Scheduler, ServiceKey, ServiceSpec,
+    TunnelKind,
 };
 
 /// Greatest weight, as ipvsadm takes.
@@ -72,6 +75,14 @@ pub(super) fn service(spec: &ServiceSpec) -> Result<(), Refusal> {
         && p.timeout == 0
     {
         return Err(refuse(ErrorKind::Invalid, format!("service {key}: a persistence timeout is not 0")));
+    }
+    if let Some(size) = spec.mh_table_size
+        && (spec.scheduler != Scheduler::Mh || !MH_SIZES.contains(&size))
+    {
+        return Err(refuse(
+            ErrorKind::Invalid,
+            format!("service {key}: {size} is no size of a table of mh, or the scheduler is another"),
+        ));
     }
     let fits = match spec.netmask {
         Netmask::V4(_) => !key.is_ipv6(),

@@ -7,9 +7,10 @@ use std::time::Duration;
 use lb_common::abi::{self, Interface, destination_flags, interface_flags};
 
 use super::state::{Destination, Live};
-use super::{Director, Effect, Link, NextHop, check};
+use super::{Director, Effect, Link, check};
 use crate::api::Neighbour;
-use crate::plan::{interface_index, service_key};
+use crate::model::NextHop;
+use crate::plan::{interface_index, service_key, tunnel_source};
 
 /// What is known of the way to an address.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +27,14 @@ pub(super) struct Hop {
 pub(super) struct Way {
     pub(super) hop: abi::Hop,
     pub(super) local: bool,
+    /// Bytes of IP, 0 where it is not known.
+    pub(super) mtu: u32,
+    /// The director's address that the route prefers.
+    pub(super) source: Option<IpAddr>,
+}
+
+impl Way {
+    const NOWHERE: Self = Self { hop: abi::Hop::UNRESOLVED, local: false, mtu: 0, source: None };
 }
 
 impl Director {
@@ -159,17 +168,19 @@ impl Director {
         let present = Way {
             hop: known.map_or(abi::Hop::UNRESOLVED, |m| m.hop),
             local: known.is_some_and(|m| m.flags & destination_flags::LOCAL != 0),
+            mtu: known.map_or(0, |m| m.mtu),
+            source: known.and_then(tunnel_source),
         };
         if d.removed_at.is_some() {
             return present;
         }
         match self.route(d) {
             Route::Unknown => present,
-            Route::Local => Way { hop: abi::Hop::UNRESOLVED, local: true },
-            Route::Hop { mac, link, .. } => {
-                Way { hop: abi::Hop::new(mac, interface_index(link.ifindex)), local: false }
+            Route::Local => Way { local: true, ..Way::NOWHERE },
+            Route::Hop { mac, link, mtu, source, .. } => {
+                Way { hop: abi::Hop::new(mac, interface_index(link.ifindex)), local: false, mtu, source }
             }
-            Route::None(_) => Way { hop: abi::Hop::UNRESOLVED, local: false },
+            Route::None(_) => Way::NOWHERE,
         }
     }
 
@@ -188,7 +199,7 @@ impl Director {
                 Way { .. } => Neighbour::Unresolved { why: "not looked up yet".to_owned() },
             },
             Route::Local => Neighbour::Local,
-            Route::Hop { mac, link, gateway } => {
+            Route::Hop { mac, link, gateway, .. } => {
                 Neighbour::Resolved { mac: mac_text(mac), interface: link.name.clone(), gateway }
             }
             Route::None(why) => Neighbour::Unresolved { why },
@@ -212,11 +223,14 @@ impl Director {
             Some(NextHop::Unresolved { .. }) if hop.is_some_and(|hop| !hop.waited) => Route::Unknown,
             Some(NextHop::Local) => local(),
             Some(NextHop::Unresolved { why }) => Route::None(why.clone()),
-            Some(NextHop::Resolved { mac, ifindex, gateway }) => {
+            Some(NextHop::Resolved { source: None, .. }) if self.needs_source(d) => {
+                Route::None(format!("the director has no address to send to {address} from"))
+            }
+            Some(NextHop::Resolved { mac, ifindex, gateway, mtu, source }) => {
                 let placed = self.wanted.interfaces.get(&interface_index(*ifindex));
                 match self.links.get(ifindex) {
                     Some(link) if placed.is_some_and(|i| i.ifindex == *ifindex) => {
-                        Route::Hop { mac: *mac, link, gateway: *gateway }
+                        Route::Hop { mac: *mac, link, gateway: *gateway, mtu: *mtu, source: *source }
                     }
                     Some(link) => Route::None(format!("nothing can be sent by interface {}", link.name)),
                     None => Route::None(format!("interface {ifindex} is gone")),
@@ -240,12 +254,16 @@ pub(super) enum Route<'a> {
         link: &'a Link,
         /// The gateway.
         gateway: Option<IpAddr>,
+        /// MTU towards the destination, bytes of IP.
+        mtu: u32,
+        /// The director's address that the route prefers.
+        source: Option<IpAddr>,
     },
     /// Nowhere, with the reason.
     None(String),
 }
 
-fn mac_text(mac: [u8; 6]) -> String {
+pub(super) fn mac_text(mac: [u8; 6]) -> String {
     let [a, b, c, d, e, f] = mac;
     format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
 }

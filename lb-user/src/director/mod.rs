@@ -16,15 +16,17 @@ mod hops;
 mod memory;
 mod rates;
 mod reload;
+mod responders;
 mod services;
 mod settings;
 mod state;
 mod trash;
+mod tunnels;
 mod view;
 mod warnings;
 
 pub use self::effect::Effect;
-pub use self::event::{Event, Link, NextHop, RequestId};
+pub use self::event::{Event, Link, RequestId};
 pub use self::memory::Memory;
 pub use self::rates::Estimator;
 pub use self::state::{Director, Live};

@@ -36,12 +36,14 @@ impl Director {
     /// [`super::Event::Config`].
     pub(super) fn reload<L: Live>(&mut self, live: &L, config: &Config, now: Duration) {
         self.reload_warnings.clear();
+        self.set_tunnels(config);
         let keys: BTreeSet<ServiceKey> = config.services.iter().map(|(spec, _)| spec.key).collect();
         let gone =
             self.services.iter().filter(|(key, s)| s.owner == Owner::Configuration && !keys.contains(key));
         for key in gone.map(|(key, _)| *key).collect::<Vec<_>>() {
             self.take_out(live, &key, now);
         }
+        self.set_mh_table_size(config.mh_table_size);
         for (spec, destinations) in &config.services {
             self.bring(live, spec, destinations, now);
         }

@@ -5,14 +5,17 @@ use std::net::IpAddr;
 use lb_common::abi::{Settings, settings_flags};
 use lb_common::conn::tcp;
 
-use super::state::Destination;
+use super::state::{Destination, Scheduling};
 use super::{Director, check};
 use crate::api::Refusal;
-use crate::model::{ForwardingMethod, MarkRule, Protocol, ServiceKey, Timeouts};
+use crate::model::{ForwardingMethod, MarkRule, Protocol, Scheduler, ServiceKey, Timeouts};
 use crate::plan::{mark_addresses, mark_rule};
 
 /// Port of FTP control connections.
 const FTP: u16 = 21;
+
+/// `lblc_expiration` and `lblcr_expiration`, seconds (ip_vs_lblc.c, ip_vs_lblcr.c: DEFAULT_EXPIRATION).
+const DAY: u32 = 24 * 60 * 60;
 
 /// Most ticks of a timeout: an age is told from a clock that lies behind by its sign.
 const MOST_TICKS: u64 = i32::MAX as u64;
@@ -31,6 +34,8 @@ pub(super) fn with_defaults(mut settings: Settings) -> Settings {
         *slot = ticks(seconds, settings.hz);
     }
     set_timeouts(&mut settings, Timeouts::default());
+    settings.lblc_expiration = ticks(DAY, settings.hz);
+    settings.lblcr_expiration = ticks(DAY, settings.hz);
     if settings.icmp_interval == 0 {
         // icmp_ratelimit: 1000 ms.
         settings.icmp_interval = settings.hz;
@@ -59,6 +64,25 @@ impl Director {
     /// `--set`: 0 leaves a timeout as it is.
     pub(super) fn set_timeouts(&mut self, timeouts: Timeouts) {
         set_timeouts(&mut self.wanted.settings, timeouts);
+    }
+
+    /// The size of tables of mh without one of their own; their services get new ones.
+    pub(super) fn set_mh_table_size(&mut self, size: Option<u32>) {
+        let size = size.unwrap_or(0);
+        if self.wanted.settings.mh_table_size == size {
+            return;
+        }
+        self.wanted.settings.mh_table_size = size;
+        for (key, service) in &self.services {
+            if service.spec.scheduler == Scheduler::Mh {
+                self.touched.service(*key, Scheduling::Same);
+                if let Err(refusal) = self.slots_for(&service.spec, service.members.len()) {
+                    // The table has no bucket for some of them.
+                    tracing::warn!("{}", refusal.message);
+                    self.reload_warnings.push(refusal.message);
+                }
+            }
+        }
     }
 
     /// The timeouts in force.

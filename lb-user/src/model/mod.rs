@@ -2,10 +2,12 @@
 //!
 //! Pure: no sockets, no clock, no files. Everything else in user space speaks in these types.
 
+mod hop;
 mod names;
 mod service;
 mod tunnel;
 
+pub use self::hop::{NextHop, Responder};
 pub use self::service::{
     DestinationAddress, DestinationSpec, Fwmark, MarkRule, Netmask, Owner, Persistence, Protocol,
     SchedulerFlags, ServiceKey, ServiceSpec, Timeouts, Tunnel, TunnelChecksum, TunnelKind,

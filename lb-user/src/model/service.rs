@@ -159,6 +159,9 @@ pub struct ServiceSpec {
     /// Persistence engine (`sip`).
     #[serde(default)]
     pub persistence_engine: Option<String>,
+    /// Size of the table of mh, one of [`lb_common::sched::MH_SIZES`]; `None`: the director's default. Only of mh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mh_table_size: Option<u32>,
 }
 
 /// Address and port of a destination; port 0 keeps the packet's own port.

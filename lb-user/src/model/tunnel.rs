@@ -106,7 +106,8 @@ mod tests {
             let network: Network = text.parse().unwrap();
             assert_eq!((network.host_bits(), network.to_string().as_str()), (bits, shown));
         }
-        for text in ["", "10.0.0.0/33", "10.0.0.0/-1", "2001:db8::/95", "2001:db8::/129", "x/8", "10.0.0.0/"] {
+        for text in ["", "10.0.0.0/33", "10.0.0.0/-1", "2001:db8::/95", "2001:db8::/129", "x/8", "10.0.0.0/"]
+        {
             assert_eq!(text.parse::<Network>(), Err(()), "{text}");
         }
     }

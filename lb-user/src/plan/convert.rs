@@ -82,6 +82,13 @@ fn tunnel(d: &abi::Destination) -> Option<Tunnel> {
     Some(Tunnel { kind, port: u16::from_be_bytes(d.tunnel_port), checksum })
 }
 
+/// The outer source address of a tunnel, `None` where it is not one address or not known.
+#[must_use]
+pub fn tunnel_source(d: &abi::Destination) -> Option<IpAddr> {
+    let one = d.tunnel_flags >> tunnel_flags::VARYING == 0 && d.tunnel_source != [0; 16];
+    one.then(|| narrow(d.family == 6, &d.tunnel_source))
+}
+
 /// Fills in the encapsulation of a destination: outer headers from `source`, or from the addresses of a network, another
 /// one for each flow. GUE has its source port for that.
 pub fn put_tunnel(
@@ -128,6 +135,7 @@ pub fn service_spec(key: ServiceKey, s: &abi::Service) -> Option<ServiceSpec> {
         netmask,
         one_packet: s.flags & service_flags::ONE_PACKET != 0,
         persistence_engine: None,
+        mh_table_size: Some(s.scheduler_word).filter(|size| s.scheduler == Scheduler::Mh as u8 && *size != 0),
     })
 }
 

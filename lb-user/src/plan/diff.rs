@@ -2,7 +2,7 @@
 
 use lb_common::abi::{Destination, Settings, destination_flags, settings_flags};
 
-use super::layout::with_options;
+use super::layout::{with_options, with_weight};
 use super::{Layout, MapOp, service_key};
 
 /// Everything that one map operation after the other makes `desired` of `observed`.
@@ -100,10 +100,10 @@ fn destination(id: u32, d: &Destination, observed: Option<&Destination>, ops: &m
     // What single stores would make of it.
     let stored = known.map(|o| Destination {
         flags: d.flags,
-        weight: d.weight,
         hop: d.hop,
+        mtu: d.mtu,
         removed_at: d.removed_at,
-        ..with_options(o, d)
+        ..with_weight(&with_options(o, d), d.weight)
     });
     let Some(o) = known.filter(|_| stored == Some(*d)) else {
         ops.push(MapOp::PutDestination { id, value: Box::new(*d), fresh: known.is_none() });
@@ -113,8 +113,15 @@ fn destination(id: u32, d: &Destination, observed: Option<&Destination>, ops: &m
         }
         return;
     };
+    // A packet must not go by a new way with the MTU of an old and wider one.
+    if o.mtu > d.mtu {
+        ops.push(MapOp::SetMtu { id, mtu: d.mtu });
+    }
     if o.hop != d.hop {
         ops.push(MapOp::SetHop { id, hop: d.hop });
+    }
+    if o.mtu < d.mtu {
+        ops.push(MapOp::SetMtu { id, mtu: d.mtu });
     }
     if o.weight != d.weight {
         ops.push(MapOp::SetWeight { id, weight: d.weight });

@@ -112,8 +112,9 @@ impl Layout {
                 self.destinations.remove(id);
             }
             MapOp::SetFlags { id, flags } => self.change(*id, |d| d.flags = *flags),
-            MapOp::SetWeight { id, weight } => self.change(*id, |d| d.weight = *weight),
+            MapOp::SetWeight { id, weight } => self.change(*id, |d| *d = with_weight(d, *weight)),
             MapOp::SetOptions { id, value } => self.change(*id, |d| *d = with_options(d, value)),
+            MapOp::SetMtu { id, mtu } => self.change(*id, |d| d.mtu = *mtu),
             MapOp::SetHop { id, hop } => self.change(*id, |d| d.hop = *hop),
             MapOp::SetRemovedAt { id, seconds } => self.change(*id, |d| d.removed_at = *seconds),
             MapOp::PutSlots { first, ids } => {
@@ -157,6 +158,11 @@ impl Layout {
             self.extents.remove(&old.first_slot);
         }
     }
+}
+
+/// A destination with another weight: what [`MapOp::SetWeight`] stores.
+pub(super) fn with_weight(d: &Destination, weight: u32) -> Destination {
+    Destination { weight, last_weight: if weight == 0 { d.last_weight } else { weight }, ..*d }
 }
 
 /// A destination with the options of another: what [`MapOp::SetOptions`] stores.

@@ -8,17 +8,18 @@ mod convert;
 mod diff;
 mod extent;
 mod layout;
+mod maglev;
 mod ops;
 mod prefilter;
 mod slots;
 
 pub use self::convert::{
     destination_address, destination_spec, interface_index, mark_rule, mark_rule_of, mask_bytes, put_tunnel,
-    service_key, service_spec, wide,
+    service_key, service_spec, tunnel_source, wide,
 };
 pub use self::diff::plan;
 pub use self::extent::Extents;
 pub use self::layout::Layout;
 pub use self::ops::{Capacity, MapOp, Observed};
 pub use self::prefilter::{Prefilter, mark_addresses};
-pub use self::slots::{Member, Weights, resume, table, weights};
+pub use self::slots::{Member, Weights, length, resume, table, weights};

@@ -25,7 +25,7 @@ pub enum MapOp {
         /// The flags.
         flags: u32,
     },
-    /// One aligned store of the weight.
+    /// One aligned store of the weight, and where it is not 0 one of the last weight above 0.
     SetWeight {
         /// Destination id.
         id: u32,
@@ -37,7 +37,7 @@ pub enum MapOp {
     SetOptions {
         /// Destination id.
         id: u32,
-        /// The destination as it is to be; hop, flags and weight of it are not written.
+        /// The destination as it is to be; hop, MTU, flags and weight of it are not written.
         value: Box<Destination>,
     },
     /// One aligned store of the next hop.
@@ -46,6 +46,13 @@ pub enum MapOp {
         id: u32,
         /// The next hop.
         hop: Hop,
+    },
+    /// One aligned store of the MTU.
+    SetMtu {
+        /// Destination id.
+        id: u32,
+        /// Bytes of IP towards it, 0 where that is not known.
+        mtu: u32,
     },
     /// When a removed destination became trash.
     SetRemovedAt {

@@ -242,6 +242,14 @@ impl Director {
         self.process.kill()
     }
 
+    /// A signal to lbd.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
     /// SIGTERM to lbd and its exit code.
     ///
     /// # Errors

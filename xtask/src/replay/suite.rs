@@ -21,9 +21,12 @@ pub(crate) const SUITE: &[Entry] = &[
             "scheduler-wlc",
             "scheduler-sh",
             "scheduler-dh",
+            "scheduler-lblcr",
+            "one-packet-and-flags",
             "timeouts",
             "list-options",
-            // As far as they use what exists: tunnels and persistence engines are refused (see `refused`).
+            "forwarding-and-tunnels",
+            // As far as they use what exists: persistence engines are refused (see `refused`).
             "save-restore",
             "listings-with-servers",
         ],
@@ -42,6 +45,10 @@ pub(crate) const SUITE: &[Entry] = &[
             "sh-1-2-3",
             "sh-weight0",
             "dh",
+            "mh",
+            "mh-1-2-3",
+            "mh-weight0-mh-fallback",
+            "lblc",
             "lc-held-1-2-3",
             "wlc-held-1-2-3",
             "wlc-not-held",
@@ -53,5 +60,5 @@ pub(crate) const SUITE: &[Entry] = &[
             "removed-and-added-keeps-counts",
         ],
     },
-    Entry { file: "packets.json", only: &["NAT", "DR"] },
+    Entry { file: "packets.json", only: &[] },
 ];

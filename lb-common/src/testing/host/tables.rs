@@ -4,10 +4,10 @@ use core::sync::atomic::Ordering;
 use std::sync::PoisonError;
 
 use super::blank::blank;
-use super::{DESTINATIONS, HostTables};
+use super::{HostTables, random_number};
 use crate::abi::{
-    Destination, Entry4, Entry6, FwmarkKey, ICMP_BUCKETS, INTERFACES, Interface, MARK_RULES, MarkRule,
-    Schedule, Service, ServiceKey4, ServiceKey6, Settings,
+    Destination, Entry4, Entry6, FwmarkKey, ICMP_BUCKETS, INTERFACES, Interface, LOCALITY_MEMBERS, Locality,
+    LocalityKey, LocalityRef, MARK_RULES, MarkRule, Schedule, Service, ServiceKey4, ServiceKey6, Settings,
 };
 use crate::family::{Family, V4, V6};
 use crate::limit::{self, Limit};
@@ -71,7 +71,7 @@ impl Tables for HostTables {
     }
 
     fn load(&self, id: u32) -> (u32, u32, bool) {
-        if id >= DESTINATIONS {
+        if id as usize >= self.counts.len() {
             return (0, 0, true);
         }
         let counts = self.counts(id);
@@ -103,6 +103,31 @@ impl Tables for HostTables {
         self.schedules
             .get(service as usize)
             .is_some_and(|s| s.compare_exchange(old.0, new.0, Ordering::SeqCst, Ordering::SeqCst).is_ok())
+    }
+
+    fn locality(&self, key: &LocalityKey) -> Option<LocalityRef> {
+        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        self.localities.locality(*remembered.get(key)?)
+    }
+
+    fn remember(&self, key: &LocalityKey, member: u64, now: u32) {
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = u32::try_from(remembered.len()).unwrap_or(u32::MAX);
+        let at = remembered.get(key).copied().unwrap_or(next);
+        let mut members = [0; LOCALITY_MEMBERS as usize];
+        if let Some(first) = members.first_mut() {
+            *first = member;
+        }
+        let value = Locality { count: 1, last_used: now, modified: now, _pad: 0, members };
+        if self.localities.write(at, value).is_some() {
+            remembered.insert(*key, at);
+        }
+    }
+
+    fn random(&self) -> u32 {
+        let (state, number) = random_number(self.random.load(Ordering::SeqCst));
+        self.random.store(state, Ordering::SeqCst);
+        number
     }
 
     fn account(&self, destination: u32, direction: Direction, bytes: u32) {

@@ -35,6 +35,13 @@ pub(crate) struct Site {
     served: Vec<(IpAddr, u16, u8)>,
 }
 
+impl Site {
+    /// A site of tables that were made otherwise.
+    pub(crate) fn of(tables: HostTables) -> Self {
+        Self { tables, members: Vec::new(), served: Vec::new() }
+    }
+}
+
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }

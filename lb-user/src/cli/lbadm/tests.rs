@@ -4,7 +4,8 @@ use clap::CommandFactory;
 
 use super::*;
 use crate::api::{
-    DestinationView, ErrorKind, InterfaceStatus, Neighbour, Rates, ReasonCount, ServiceView, Stats, Status,
+    AnsweredElsewhere, DestinationView, ErrorKind, InterfaceStatus, Neighbour, Rates, ReasonCount,
+    ServiceView, Stats, Status,
 };
 use crate::model::{
     DestinationSpec, ForwardingMethod, Fwmark, MarkRule, Netmask, Owner, Persistence, Protocol, Scheduler,
@@ -73,6 +74,7 @@ fn services() -> Vec<ServiceView> {
             netmask: Netmask::V6(128),
             one_packet: true,
             persistence_engine: None,
+            mh_table_size: None,
         },
         owner: Owner::Operator,
         stats: Stats::default(),
@@ -101,6 +103,7 @@ fn services() -> Vec<ServiceView> {
             netmask: Netmask::V4(0xffff_ff00),
             one_packet: false,
             persistence_engine: None,
+            mh_table_size: None,
         },
         owner: Owner::Configuration,
         destinations: vec![
@@ -173,6 +176,11 @@ fn state(forwarding: bool) -> Status {
             reason("no destination", true, 5),
             reason("fragment", false, 1),
         ],
+        answered_elsewhere: vec![AnsweredElsewhere {
+            address: "192.0.2.2".parse().unwrap(),
+            mac: "02:00:00:00:00:99".to_owned(),
+            interface: "eth0".to_owned(),
+        }],
         warnings: vec!["nobody answers ARP for 192.0.2.1".to_owned()],
     }
 }
@@ -196,6 +204,7 @@ connections IPv6   0 in 1048576 slots
 packets passed on  1234 no service
                    1 fragment
 packets dropped    5 no destination
+elsewhere          192.0.2.2 is answered for by 02:00:00:00:00:99 on eth0
 warning: nobody answers ARP for 192.0.2.1
 "
     );
