@@ -16,6 +16,7 @@ use crate::parse::Packet;
 use crate::persist;
 use crate::reason::Reason;
 use crate::sched::{self, Subject};
+use crate::stateless;
 use crate::tables::{Count, Direction, FlowTable, Opening, Store, View};
 
 /// Port of FTP data connections.
@@ -30,12 +31,21 @@ pub(crate) fn schedule<F: Family, T: Store<F>>(
     opening: &mut Opening<F>,
 ) -> Verdict<F> {
     let (protocol, source_port) = (opening.packet.protocol, opening.packet.ports.source);
-    if protocol == protocol::TCP && !opens(settings, opening.packet.tcp_flags) {
-        return Verdict::Pass(Reason::NotAnOpener);
+    let mut stray = stateless::NO;
+    if protocol != protocol::TCP || !opens(settings, opening.packet.tcp_flags) {
+        stray = stateless::of::<F, T>(tables, settings, opening);
+        if stray == stateless::NO && protocol == protocol::TCP {
+            return Verdict::Pass(Reason::NotAnOpener);
+        }
     }
-    let Some(service) = lookup::service(tables, settings, &opening.packet) else {
+    // By way of memory: the verifier then follows one path from here.
+    opening.stray = crate::abi::through(&mut opening.room.cell, u64::from(stray)) as u32;
+    let Some(service) = lookup::service(tables, settings, &opening.packet, opening.sender) else {
         return Verdict::Pass(Reason::NoService);
     };
+    if settings.drop_rate != 0 && tables.is_shed(settings.drop_rate) {
+        return Verdict::Drop(Reason::Shed);
+    }
     if source_port == FTP_DATA {
         return Verdict::Pass(Reason::FtpData);
     }
@@ -43,38 +53,50 @@ pub(crate) fn schedule<F: Family, T: Store<F>>(
     opening.link = 0;
     opening.mark = service.mark;
     opening.subject = subject(service, &opening.packet, opening.now);
-    let id = if is_persistent(service) {
-        persist::choose(tables, settings, opening, service)
-    } else {
-        sched::select(tables, service, &opening.subject)
-    };
-    if id == NONE {
-        return Verdict::Reply(IcmpError::PortUnreachable, Reason::NoDestination);
+    opening.destination = NONE;
+    if is_persistent(service) {
+        opening.destination = persist::choose(tables, settings, opening, service);
     }
-    let Some(destination) = tables.destination(id) else { return Verdict::Drop(Reason::Internal) };
-    if service.flags & service_flags::ONE_PACKET != 0 && protocol == protocol::UDP {
+    if opening.stray != stateless::NO {
+        stateless::follow(tables, settings, opening, service);
+        if opening.destination == NONE && opening.stray == stateless::INTRUDES {
+            return Verdict::Pass(Reason::NotAnOpener);
+        }
+    }
+    if opening.destination == NONE {
+        opening.destination = sched::select(tables, service, &opening.subject);
+        if opening.destination == NONE {
+            return Verdict::Reply(IcmpError::PortUnreachable, Reason::NoDestination);
+        }
+    }
+    if is_one_packet(service, protocol) {
         // Counted, forwarded, forgotten (ip_vs_core.c: IP_VS_CONN_F_ONE_PACKET).
-        tables.account_connection(id);
+        tables.account_connection(opening.destination);
     } else {
-        opening.destination = id;
         let failed = enter(tables, settings, opening);
         if failed == 0 {
-            tables.account_connection(id);
-        } else if is_masq(destination) {
+            tables.account_connection(opening.destination);
+        } else if stateless::go(tables, settings, opening, service) == 0 {
             return Verdict::Drop(failure(failed));
         } else {
-            // Nobody is refused: without an entry the packet still goes to its destination, and the next
-            // one finds its own place. Only NAT cannot do without.
             tables.count(failure(failed));
         }
     }
+    let id = opening.destination;
+    let Some(destination) = tables.destination(id) else { return Verdict::Drop(Reason::Internal) };
     tables.account(id, Direction::In, opening.packet.length);
     to_destination(id, destination, &opening.packet)
 }
 
+/// Whether datagrams of the service are scheduled one by one.
+#[inline(always)]
+pub(crate) const fn is_one_packet(service: &Service, protocol: u8) -> bool {
+    service.flags & service_flags::ONE_PACKET != 0 && protocol == protocol::UDP
+}
+
 /// Whether replies pass the director.
 #[inline(always)]
-fn is_masq(destination: &Destination) -> bool {
+pub(crate) const fn is_masq(destination: &Destination) -> bool {
     destination.method == ForwardingMethod::Masq as u8 && destination.flags & destination_flags::LOCAL == 0
 }
 
@@ -136,15 +158,18 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
     }
     let state = if opening.packet.protocol == protocol::TCP {
         let direction = if masq { tcp::Direction::Input } else { tcp::Direction::InputOnly };
-        tcp::next(direction, opening.packet.tcp_flags, tcp::NONE)
+        conn::next_tcp(settings, direction, opening.packet.tcp_flags, tcp::NONE)
     } else {
         udp::ONE
     };
+    // Half-open, whatever its packet says: one packet is no proof of a connection.
+    let stray = opening.stray != stateless::NO;
+    let state = if stray && state == tcp::ESTABLISHED { tcp::SYN_RECV } else { state };
     // By way of memory: the verifier need not follow each state on its own from here.
     let state = crate::abi::through(&mut opening.room.cell, u64::from(state)) as u8;
     opening.state = state;
     opening.bits = if masq { 0 } else { Word::IN_ONLY };
-    if opening.packet.protocol == protocol::UDP || tcp::is_weak(state) {
+    if opening.packet.protocol == protocol::UDP || tcp::is_weak(state) || stray {
         opening.bits |= Word::WEAK;
     }
     opening.body.timeout = conn::timeout(settings, opening.packet.protocol, state);
@@ -168,6 +193,10 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
     }
     if opening.link != 0 {
         persist::add_child::<F, T>(tables, settings, opening.link, 1);
+        if opening.packet.protocol == protocol::TCP && state == tcp::ESTABLISHED {
+            // `sloppy_tcp`: established with its first packet.
+            persist::assure::<F, T>(tables, settings, opening.link);
+        }
     }
     0
 }
@@ -240,9 +269,9 @@ pub(crate) fn insert<F: Family, T: Store<F>>(
 fn put<F: Family, T: Store<F>>(tables: &T, settings: &Settings, request: &mut Opening<F>) -> u32 {
     let view = View::<F, T>::new(tables, settings, request.table);
     match flow_table::insert(&view, &request.body, request.state, request.bits, &mut request.room) {
-        Insertion::Inserted { found, slot } => {
+        Insertion::Inserted { word, slot } => {
             request.slot = slot;
-            request.generation = found.word.generation();
+            request.generation = word.generation();
             0
         }
         Insertion::Lost => LOST,

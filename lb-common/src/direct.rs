@@ -3,7 +3,7 @@
 //! Prefilter, our MAC, connection lookup, and only for a packet without connection: which packets
 //! may open one, service lookup, persistence, scheduler, insertion. Knows no map and no frame layout.
 
-use crate::abi::{Hop, Service, Settings, connection_flags, destination_flags, settings_flags};
+use crate::abi::{Destination, Hop, Service, Settings, connection_flags, destination_flags, settings_flags};
 use crate::conn::{self, protocol, tcp, udp};
 use crate::family::Family;
 use crate::flow_table::{self, Entry, Found, Table, Word};
@@ -69,7 +69,10 @@ pub(crate) fn read<F: Parse, T: Store<F>, Fr: Frame>(
 ) -> Result<(Packet<F>, u64), Reason> {
     let network = F::network(frame).ok_or(Reason::Malformed)?;
     if !concerns_us::<F, T>(tables, network) && settings.flags & settings_flags::NO_PREFILTER == 0 {
-        return Err(Reason::NoService);
+        // An error about a NAT connection may come from any router; the addresses that concern us are inside.
+        if !F::is_icmp(frame) {
+            return Err(Reason::NoService);
+        }
     }
     let interface = tables.interface(ifindex).ok_or(Reason::UnknownInterface)?;
     let mac = frame.get::<u64>(0).ok_or(Reason::Malformed)? & 0xffff_ffff_ffff;
@@ -123,14 +126,18 @@ fn existing<F: Family, T: Store<F>>(
     if !found.still() {
         return None;
     }
-    if over || is_reused(settings, packet, found.word, flags) {
+    let Some(destination) = tables.destination(id) else { return Some(Verdict::Drop(Reason::Internal)) };
+    let mut over = over || is_reused(settings, packet, found.word, flags, destination);
+    if destination.flags & destination_flags::AVAILABLE == 0 && !over {
+        if !expires(settings, packet) {
+            // Silently, and without a new lease of life (ip_vs_core.c; expire_nodest_conn = 0).
+            return Some(Verdict::Drop(Reason::DestinationRemoved));
+        }
+        over = true;
+    }
+    if over {
         leave::end(tables, settings, found);
         return None;
-    }
-    let Some(destination) = tables.destination(id) else { return Some(Verdict::Drop(Reason::Internal)) };
-    if destination.flags & destination_flags::AVAILABLE == 0 {
-        // Silently, and without a new lease of life (ip_vs_core.c; expire_nodest_conn = 0).
-        return Some(Verdict::Drop(Reason::DestinationRemoved));
     }
     let direction =
         if found.word.has(Word::IN_ONLY) { tcp::Direction::InputOnly } else { tcp::Direction::Input };
@@ -139,13 +146,33 @@ fn existing<F: Family, T: Store<F>>(
     Some(to_destination(id, destination, packet))
 }
 
-/// An opener on an ended connection is scheduled anew (`conn_reuse_mode`, ip_vs_core.c:
-/// is_new_conn_expected); a controlled connection never is.
+/// Whether a connection ends with the packet because its destination was removed (ip_vs_core.c: ip_vs_in_hook),
+/// and the packet is scheduled anew if it may open one.
 #[inline(always)]
-fn is_reused<F: Family>(settings: &Settings, packet: &Packet<F>, word: Word, flags: u16) -> bool {
+fn expires<F: Family>(settings: &Settings, packet: &Packet<F>) -> bool {
+    // Nothing tells a sender of datagrams that nobody gets them: that is a setting of its own.
+    let udp = settings_flags::EXPIRE_NODEST | settings_flags::EXPIRE_NODEST_UDP;
+    let which = if packet.protocol == protocol::UDP { udp } else { settings_flags::EXPIRE_NODEST };
+    settings.flags & which != 0
+}
+
+/// An opener on an ended connection is scheduled anew (`conn_reuse_mode`, ip_vs_core.c:
+/// is_new_conn_expected), but never on a controlled one; with `expire_nodest_conn` also on any whose destination
+/// is quiesced.
+#[inline(always)]
+fn is_reused<F: Family>(
+    settings: &Settings,
+    packet: &Packet<F>,
+    word: Word,
+    flags: u16,
+    destination: &Destination,
+) -> bool {
     // UDP has no flags.
     if !tcp::is_opener(packet.tcp_flags) {
         return false;
+    }
+    if settings.flags & settings_flags::EXPIRE_NODEST != 0 && destination.weight == 0 {
+        return true;
     }
     if settings.reuse_mode == 0 || flags & connection_flags::CONTROLLED != 0 {
         return false;
@@ -172,8 +199,7 @@ fn reply<F: Family, T: Store<F>>(
     let address = entry.address();
     let port = entry.port();
     let link = entry.link();
-    let known = entry.flags() & connection_flags::HOP_KNOWN != 0
-        && entry.route_generation() == settings.route_generation as u16;
+    let known = is_known::<F, T>(settings, entry);
     if !found.still() {
         return None;
     }
@@ -187,30 +213,62 @@ fn reply<F: Family, T: Store<F>>(
     advance(tables, settings, now, packet, forward, tcp::Direction::Output);
     tables.account(id, Direction::Out, packet.length);
     let address = F::narrow(&address);
-    let hop = if known {
-        Hop(link)
-    } else {
-        match tables.route(address, packet.destination) {
-            Route::Hop(hop) => {
-                entry.set_link(hop.0, settings.route_generation as u16);
-                entry.set_flags(connection_flags::REPLY | connection_flags::HOP_KNOWN);
-                hop
-            }
-            Route::Unresolved => {
-                tables.want_neighbour(packet.destination);
-                if entry.flags() & connection_flags::HOP_KNOWN != 0 || link == 0 {
-                    return Some(Verdict::Drop(Reason::ClientUnresolved));
-                }
-                // Nothing is known yet: back where the client's first packet came from, so that no
-                // client waits for its own address to be resolved.
-                Hop(link)
-            }
-        }
-    };
+    let hop =
+        if known { Hop(link) } else { look_up_hop(tables, settings, entry, address, packet.destination) };
+    if !hop.is_resolved() {
+        return Some(Verdict::Drop(Reason::ClientUnresolved));
+    }
     if packet.ttl <= 1 {
         return Some(Verdict::Reply(IcmpError::TimeExceeded, Reason::TtlExceeded));
     }
     Some(Verdict::Forward(Forward { hop, rewrite: Rewrite::Source, address, port }))
+}
+
+/// Whether a reply entry's next hop is that of the routes and neighbours there are.
+#[inline(always)]
+fn is_known<F: Family, T: Store<F>>(settings: &Settings, entry: T::Entry) -> bool {
+    entry.flags() & connection_flags::HOP_KNOWN != 0
+        && entry.route_generation() == settings.route_generation as u16
+}
+
+/// The next hop of a reply entry towards its client; unresolved where none is known.
+#[inline(always)]
+pub(crate) fn client_hop<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    found: Found<T::Entry>,
+    address: F::Address,
+    client: F::Address,
+) -> Hop {
+    if is_known::<F, T>(settings, found.entry) {
+        Hop(found.entry.link())
+    } else {
+        look_up_hop(tables, settings, found.entry, address, client)
+    }
+}
+
+/// Asks the routes for the next hop towards a client, and keeps it.
+#[inline(always)]
+fn look_up_hop<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    entry: T::Entry,
+    address: F::Address,
+    client: F::Address,
+) -> Hop {
+    match tables.route(address, client) {
+        Route::Hop(hop) => {
+            entry.set_link(hop.0, settings.route_generation as u16);
+            entry.set_flags(connection_flags::REPLY | connection_flags::HOP_KNOWN);
+            hop
+        }
+        Route::Unresolved => {
+            tables.want_neighbour(client);
+            // The way that was known last, at first where the client's first packet came from: no client
+            // waits for its own address to be resolved, nor when the kernel has forgotten its neighbour.
+            Hop(entry.link())
+        }
+    }
 }
 
 /// The protocol's step, the timeout of the state after it, and the time of the packet.
@@ -229,7 +287,7 @@ pub(crate) fn advance<F: Family, T: Store<F>>(
         conn::timeout(settings, protocol::TCP, tcp::ESTABLISHED)
     } else {
         let state = if packet.protocol == protocol::TCP {
-            tcp::next(direction, packet.tcp_flags, old.state())
+            conn::next_tcp(settings, direction, packet.tcp_flags, old.state())
         } else {
             udp::MORE
         };
@@ -281,7 +339,7 @@ fn step<F: Family, T: Store<F>>(
 #[inline(always)]
 pub(crate) fn to_destination<F: Family>(
     id: u32,
-    destination: &crate::abi::Destination,
+    destination: &Destination,
     packet: &Packet<F>,
 ) -> Verdict<F> {
     if destination.flags & destination_flags::LOCAL != 0 {

@@ -33,8 +33,10 @@ pub mod lookup;
 pub mod parse;
 pub mod persist;
 pub mod reason;
+pub mod related;
 pub mod run;
 pub mod sched;
+pub mod stateless;
 pub mod tables;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

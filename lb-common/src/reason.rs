@@ -57,7 +57,8 @@ reasons! {
     IcmpRateLimited = 13, "icmp-rate-limited", drop: true;
     /// The connection's destination was removed, or its service.
     DestinationRemoved = 14, "destination-removed", drop: true;
-    /// Both places of the connection in the table are taken by established ones.
+    /// Every place of the connection in the table is taken by an established one. Its packets go on without an entry,
+    /// all to one destination; only NAT drops them.
     ConnectionTableFull = 15, "connection-table-full", drop: true;
     /// The MAC of the destination's next hop is not known.
     NeighbourUnresolved = 16, "neighbour-unresolved", drop: true;
@@ -74,12 +75,14 @@ reasons! {
     Internal = 21, "internal", drop: true;
     /// The destination's forwarding method is not in this version's data path.
     MethodUnsupported = 22, "method-unsupported", drop: true;
+    /// A packet that would open a connection, dropped because `drop_packet` is active.
+    Shed = 23, "drop-packet", drop: true;
     /// The packet does not fit on the way to its destination and must not be fragmented; answered with
     /// fragmentation needed, or packet too big.
-    PacketTooBig = 23, "packet-too-big", drop: true;
+    PacketTooBig = 24, "packet-too-big", drop: true;
     /// The packet does not fit on the way to its destination. It might be fragmented, which XDP cannot: the stack,
     /// which could, would take a packet to a virtual address for its own.
-    NotFragmented = 24, "not-fragmented", drop: true;
+    NotFragmented = 25, "not-fragmented", drop: true;
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::fwd::{Encapsulated, Through, address_frame, rewrite, through};
 use crate::icmp::{Icmp, IcmpError};
 use crate::parse::{self, Link, Packet, Parse};
 use crate::reason::Reason;
+use crate::related::{self, Related, Way};
 use crate::tables::Store;
 
 /// What the shell does with the frame.
@@ -26,6 +27,8 @@ pub enum Action {
     Open,
     /// Out through the tunnel of the destination of this id: [`encapsulate`].
     Encapsulate(u32),
+    /// Of no transport protocol that is balanced: [`related`] decides.
+    Related,
 }
 
 /// Directs a frame that came in by interface `ifindex`. [`Action::Open`] asks for [`open`] with the
@@ -52,6 +55,7 @@ fn connected<F: Parse + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
             Some(verdict) => execute(tables, frame, Entrance { ifindex, mac: Some(mac) }, &packet, verdict),
             None => Action::Open,
         },
+        Err(Reason::NotBalancedProtocol) => Action::Related,
         Err(reason) => refuse(tables, reason),
     }
 }
@@ -76,6 +80,31 @@ pub fn open<F: Parse + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
             execute(tables, frame, Entrance { ifindex, mac: None }, &opening.packet, verdict)
         }
         Err(reason) => refuse(tables, reason),
+    }
+}
+
+/// Directs a frame of family `F` that is of no balanced transport protocol: [`run`] said [`Action::Related`]. An ICMP error
+/// about a connection goes where that one goes, everything else to the stack. A program of its own in the kernel.
+#[inline(always)]
+pub fn related<F: Related + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
+    tables: &T,
+    frame: &mut Fr,
+    ifindex: u32,
+) -> Action {
+    let Some(settings) = tables.settings() else { return refuse(tables, Reason::Internal) };
+    let (packet, quote) = match F::quote(frame) {
+        Ok(read) => read,
+        Err(reason) => return refuse(tables, reason),
+    };
+    let entrance = Entrance { ifindex, mac: None };
+    match related::decide(tables, settings, &packet, &quote) {
+        Way::As(verdict) => execute(tables, frame, entrance, &packet, verdict),
+        Way::Translated(hop, to) => {
+            if related::translate(frame, &packet, &quote, &to).is_none() {
+                return refuse(tables, Reason::RewriteFailed);
+            }
+            send::<F, T, Fr>(tables, frame, hop, entrance)
+        }
     }
 }
 

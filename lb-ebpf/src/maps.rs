@@ -6,7 +6,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf};
 use lb_common::abi::{
     Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, ICMP_BUCKETS, INTERFACES, IcmpBucket,
-    Interface, Locality, LocalityKey, MARK_RULES, MarkRule, PREFILTER_BITS, REASONS, Schedule, Service,
+    Interface, Locality, LocalityKey, MARK_ELEMENTS, MarkRule, PREFILTER_BITS, REASONS, Schedule, Service,
     ServiceKey4, ServiceKey6, Settings,
 };
 
@@ -33,7 +33,7 @@ pub static SERVICES6: HashMap<ServiceKey6, Service> = HashMap::with_max_entries(
 pub static FWMARKS: HashMap<FwmarkKey, Service> = HashMap::with_max_entries(64, 0);
 /// Rules that give marks. Written by the daemon.
 #[map]
-pub static MARKS: Array<MarkRule> = Array::with_max_entries(MARK_RULES, 0);
+pub static MARKS: Array<MarkRule> = Array::with_max_entries(MARK_ELEMENTS, BPF_F_MMAPABLE);
 /// Scheduler tables: extents of destination ids. Written by the daemon.
 #[map]
 pub static SLOTS: Array<u32> = Array::with_max_entries(1024, BPF_F_MMAPABLE);
@@ -65,11 +65,11 @@ pub static PREFILTER: Array<u64> = Array::with_max_entries(PREFILTER_BITS / 64, 
 /// Packets by reason, of each CPU. Written by the program.
 #[map]
 pub static REASON_COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASONS, 0);
-/// Token buckets of ICMP errors; the last element is the one of all clients. Written by the program.
+/// Token buckets of ICMP errors; after those of the clients the one of all clients, and the counter of
+/// `drop_packet`. Written by the program.
 #[map]
-pub static ICMP_LIMITS: Array<IcmpBucket> = Array::with_max_entries(ICMP_BUCKETS + 1, 0);
-/// The programs that open connections and those that encapsulate, by `lb_common::abi::OPEN4` and its like: tail
-/// calls. Written by the daemon.
+pub static ICMP_LIMITS: Array<IcmpBucket> = Array::with_max_entries(ICMP_BUCKETS + 2, 0);
+/// The programs that are tail-called, by `lb_common::abi::programs`. Written by the daemon.
 #[map]
 pub static OPENERS: ProgramArray = ProgramArray::with_max_entries(8, 0);
 /// Room for a connection that is being opened.

@@ -4,11 +4,11 @@ use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use lb_common::abi::{ENCAP4, ENCAP6, OPEN4, OPEN6};
+use lb_common::abi::programs::{ENCAP4, ENCAP6, OPEN4, OPEN6, RELATED4, RELATED6};
 use lb_common::family::{V4, V6};
 use lb_common::frame::Frame as _;
 use lb_common::reason::Reason;
-use lb_common::run::{Action, encapsulate, open, run};
+use lb_common::run::{Action, encapsulate, open, related, run};
 use lb_common::tables::Tables as _;
 
 use crate::frame::KernelFrame;
@@ -21,28 +21,30 @@ use crate::tables::{KernelTables, hand_over, handed_over};
 pub fn director(ctx: XdpContext) -> u32 {
     let action = run(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx));
     // The first nibble of the network header tells programs of the two families apart: `run` has checked the rest.
-    let version = || KernelFrame::new(ctx.ctx).get::<u8>(14).map_or(0, |b| b >> 4);
     match action {
-        Action::Open => {
-            match version() {
-                4 => tail_call::<OPEN4>(&ctx),
-                6 => tail_call::<OPEN6>(&ctx),
-                _ => {}
-            }
-            xdp_action::XDP_PASS
-        }
+        Action::Open => match version(&ctx) {
+            4 => tail_call::<OPEN4>(&ctx),
+            6 => tail_call::<OPEN6>(&ctx),
+            _ => {}
+        },
+        Action::Related => match version(&ctx) {
+            4 => tail_call::<RELATED4>(&ctx),
+            6 => tail_call::<RELATED6>(&ctx),
+            _ => {}
+        },
         Action::Encapsulate(id) => {
             if hand_over(id).is_some() {
-                match version() {
+                match version(&ctx) {
                     4 => tail_call::<ENCAP4>(&ctx),
                     6 => tail_call::<ENCAP6>(&ctx),
                     _ => {}
                 }
             }
-            missing(&ctx)
+            return missing(&ctx);
         }
-        action => act(action),
+        action => return act(action),
     }
+    xdp_action::XDP_PASS
 }
 
 /// A program that the daemon has not put there: the packet cannot be forwarded.
@@ -52,7 +54,13 @@ fn missing(ctx: &XdpContext) -> u32 {
     xdp_action::XDP_DROP
 }
 
-/// Jumps to a program of [`maps::OPENERS`]; comes back where the daemon has not put it there.
+/// IP version of a frame whose link header was read.
+#[inline(always)]
+fn version(ctx: &XdpContext) -> u8 {
+    KernelFrame::new(ctx.ctx).get::<u8>(14).map_or(0, |b| b >> 4)
+}
+
+/// Jumps to another program; comes back where the daemon has not put it there.
 #[inline(always)]
 fn tail_call<const PROGRAM: u32>(ctx: &XdpContext) {
     // Written out, so that each call keeps a number of its own: the kernel makes such a call a direct jump, and one with
@@ -90,7 +98,7 @@ pub fn open6(ctx: XdpContext) -> u32 {
     )
 }
 
-/// Does what an opener says; `ENCAP` is the program that encapsulates packets of its family.
+/// Does what one of them says; `ENCAP` is the program that encapsulates packets of its family.
 #[inline(always)]
 fn opened<const ENCAP: u32>(ctx: &XdpContext, action: Action) -> u32 {
     let Action::Encapsulate(id) = action else { return act(action) };
@@ -126,6 +134,26 @@ pub fn encap6(ctx: XdpContext) -> u32 {
     ))
 }
 
+/// Directs what is of no balanced transport protocol over IPv4: errors about connections.
+#[xdp]
+#[inline(always)]
+pub fn related4(ctx: XdpContext) -> u32 {
+    opened::<ENCAP4>(
+        &ctx,
+        related::<V4, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)),
+    )
+}
+
+/// The same over IPv6.
+#[xdp]
+#[inline(always)]
+pub fn related6(ctx: XdpContext) -> u32 {
+    opened::<ENCAP6>(
+        &ctx,
+        related::<V6, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)),
+    )
+}
+
 #[inline(always)]
 fn ingress(ctx: &XdpContext) -> u32 {
     // SAFETY: the context is valid while the program runs.
@@ -135,7 +163,7 @@ fn ingress(ctx: &XdpContext) -> u32 {
 #[inline(always)]
 fn act(action: Action) -> u32 {
     match action {
-        Action::Pass | Action::Open => xdp_action::XDP_PASS,
+        Action::Pass | Action::Open | Action::Related => xdp_action::XDP_PASS,
         Action::Drop | Action::Encapsulate(_) => xdp_action::XDP_DROP,
         Action::Transmit => xdp_action::XDP_TX,
         // SAFETY: a helper without pointers.

@@ -261,6 +261,18 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn is_shed(&self, rate: u32) -> bool {
+        let Some(bucket) = maps::ICMP_LIMITS.get_ptr_mut(ICMP_BUCKETS + 1) else { return false };
+        // SAFETY: an element of the array. Approximate under races of CPUs, like the kernel's.
+        unsafe {
+            let seen = &raw mut (*bucket).tokens;
+            let (after, shed) = limit::turn(abi::load_u32(seen), rate);
+            abi::store_u32(seen, after);
+            shed
+        }
+    }
+
+    #[inline(always)]
     fn walk<W: Walk>(&self, count: u32, walk: &mut W) {
         const { assert!(size_of::<W>() <= size_of::<maps::Scratch>()) };
         let Some(cell) = maps::SCRATCH.get_ptr_mut(WALK) else { return };

@@ -76,29 +76,39 @@ mod differential {
         kernel.compare(host)
     }
 
+    /// A frame on both sides.
+    fn frame_on_both(
+        kernel: &mut Kernel,
+        tables: &mut HostTables,
+        frame: &[u8],
+        ifindex: u32,
+    ) -> Result<(), String> {
+        let (run, first, last) = kernel.run(frame, ifindex);
+        let mut failures = String::new();
+        for (now, reads, next) in ticks(first, last) {
+            let host = tables.clone();
+            host.set_now_until(now, reads, next);
+            match same(kernel, &host, frame, ifindex, &run) {
+                Ok(()) => {
+                    *tables = host;
+                    return Ok(());
+                }
+                Err(why) => {
+                    let _ = writeln!(failures, "at tick {now}, after {reads} reads {next}: {why}");
+                }
+            }
+        }
+        Err(failures)
+    }
+
     /// A step on both sides.
     fn both(kernel: &mut Kernel, site: &mut Site, step: &Step) -> Result<(), String> {
         site.apply(step);
         match step {
             Step::Frame { frame, ifindex } => {
-                let (run, first, last) = kernel.run(frame, *ifindex);
-                let mut failures = String::new();
-                for (now, reads, next) in ticks(first, last) {
-                    let host = site.tables.clone();
-                    host.set_now_until(now, reads, next);
-                    match same(kernel, &host, frame, *ifindex, &run) {
-                        Ok(()) => {
-                            site.tables = host;
-                            return Ok(());
-                        }
-                        Err(why) => {
-                            let _ = writeln!(failures, "at tick {now}, after {reads} reads {next}: {why}");
-                        }
-                    }
-                }
-                return Err(failures);
+                return frame_on_both(kernel, &mut site.tables, frame, *ifindex);
             }
-            Step::Pass(_) => kernel.put_flows(&site.tables),
+            Step::Pass(_) | Step::State(..) => kernel.put_flows(&site.tables),
             Step::Weight(id, weight) => kernel.execute(&[MapOp::SetWeight { id: *id, weight: *weight }]),
             Step::Flags(id, flags) => kernel.execute(&[MapOp::SetFlags { id: *id, flags: *flags }]),
             Step::Hop(id, hop) => kernel.execute(&[MapOp::SetHop { id: *id, hop: *hop }]),
@@ -149,7 +159,7 @@ mod differential {
     const SERVICE: ([u8; 4], u16) = ([192, 0, 2, 1], 80);
 
     /// A service of many destinations, of which only the last ones have a next hop: walks are long.
-    fn many(scheduler: Scheduler, usable: u32) -> Site {
+    fn many(scheduler: Scheduler, usable: u32) -> HostTables {
         let mut tables = HostTables::with_room(8, MANY, 16 * 8192);
         tables.settings.lblcr_expiration = 250;
         let member = |n: u32| {
@@ -167,7 +177,7 @@ mod differential {
         let members: Vec<u32> = (0..MANY).map(|n| tables.add_destination(member(n))).collect();
         let spec = ServiceSpec { scheduler_flags: 1, ..ServiceSpec::new(scheduler) };
         tables.add_service4(1, SERVICE.0, SERVICE.1, protocol::TCP, &spec, &members);
-        Site::of(tables)
+        tables
     }
 
     fn syn(n: u16) -> Vec<u8> {
@@ -180,15 +190,14 @@ mod differential {
     fn thousands_of_destinations_are_the_same_for_both() {
         let mut kernel = Kernel::with_room(MANY, 16 * 8192);
         for scheduler in [Scheduler::Rr, Scheduler::Wrr, Scheduler::Wlc, Scheduler::Mh, Scheduler::Lblcr] {
-            let mut site = many(scheduler, 40);
-            kernel.load(&site.tables);
+            let mut tables = many(scheduler, 40);
+            kernel.load(&tables);
             for n in 0..6 {
-                let step = Step::Frame { frame: syn(n), ifindex: 1 };
-                if let Err(why) = both(&mut kernel, &mut site, &step) {
+                if let Err(why) = frame_on_both(&mut kernel, &mut tables, &syn(n), 1) {
                     panic!("{scheduler:?}, client {n}: {why}");
                 }
             }
-            let chosen: u64 = (0..MANY).map(|id| site.tables.counters(id).connections).sum();
+            let chosen: u64 = (0..MANY).map(|id| tables.counters(id).connections).sum();
             assert_eq!(chosen, 6, "{scheduler:?}");
         }
     }
@@ -197,8 +206,7 @@ mod differential {
     #[ignore = "needs root and the eBPF object: cargo xtask test"]
     fn twos_in_the_kernel_takes_usable_ones_by_weight() {
         let mut kernel = Kernel::with_room(MANY, 16 * 8192);
-        let site = many(Scheduler::Twos, 3);
-        kernel.load(&site.tables);
+        kernel.load(&many(Scheduler::Twos, 3));
         for n in 0..90 {
             assert_eq!(kernel.run(&syn(n), 1).0.action, 3, "client {n}");
         }

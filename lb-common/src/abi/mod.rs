@@ -11,11 +11,14 @@ mod entry;
 #[cfg(any(test, feature = "testing"))]
 mod host;
 mod locality;
+mod mark;
 mod raw;
 mod service;
 mod state;
 
-pub use self::atomics::{add_u32, add_u64, cas_u32, cas_u64, load_u32, load_u64, store_u32, store_u64};
+pub use self::atomics::{
+    add_u32, add_u64, and_u32, cas_u32, cas_u64, load_u32, load_u64, or_u32, store_u32, store_u64,
+};
 pub use self::connection::{
     Bucket4, Bucket6, Connection4, Connection6, FlowKey4, FlowKey6, WAYS, connection_flags,
 };
@@ -23,10 +26,13 @@ pub use self::entry::{Entry4, Entry6};
 #[cfg(any(test, feature = "testing"))]
 pub use self::host::{Memory, Plain};
 pub use self::locality::{LOCALITY_MEMBERS, Locality, LocalityKey, LocalityRef};
-pub use self::raw::{read_raw, through, ways, write_raw};
+pub use self::mark::{
+    COMMENT, MARK_PORTS, MarkRule, MarkTarget, NO_PORTS, PortRange, mark_conditions, mark_owner,
+};
+pub use self::raw::{opaque, read_raw, through, ways, write_raw};
 pub use self::service::{
-    Destination, FwmarkKey, Hop, MarkRule, Service, ServiceKey4, ServiceKey6, destination_flags,
-    service_flags, tunnel_flags,
+    Destination, FwmarkKey, Hop, Service, ServiceKey4, ServiceKey6, destination_flags, service_flags,
+    tunnel_flags,
 };
 pub use self::state::{
     Counters, Counts, Event, IcmpBucket, Interface, Schedule, Settings, event_kind, interface_flags,
@@ -36,23 +42,33 @@ pub use self::state::{
 /// Version of every layout in this module.
 pub const ABI_VERSION: u32 = 2;
 
-/// Index in map `OPENERS` of the program that opens connections of IPv4.
-pub const OPEN4: u32 = 4;
-/// Index in map `OPENERS` of the program that opens connections of IPv6.
-pub const OPEN6: u32 = 6;
-/// Index in map `OPENERS` of the program that encapsulates IPv4 packets.
-pub const ENCAP4: u32 = 5;
-/// Index in map `OPENERS` of the program that encapsulates IPv6 packets.
-pub const ENCAP6: u32 = 7;
-
 /// Reads back a number that says "none" where an index or id is meant.
 pub const NONE: u32 = u32::MAX;
 
 /// Interfaces that one director can have: the index of [`Interface`] is the kernel's ifindex modulo this.
 pub const INTERFACES: u32 = 4096;
 
-/// Rules that give marks, at most.
-pub const MARK_RULES: u32 = 64;
+/// Places of the programs behind the director's tail calls, in map `OPENERS`.
+pub mod programs {
+    /// Opens IPv4 connections.
+    pub const OPEN4: u32 = 4;
+    /// Opens IPv6 connections.
+    pub const OPEN6: u32 = 6;
+    /// IPv4 packets that are of no balanced transport protocol.
+    pub const RELATED4: u32 = 5;
+    /// The same of IPv6.
+    pub const RELATED6: u32 = 7;
+    /// Encapsulates IPv4 packets.
+    pub const ENCAP4: u32 = 1;
+    /// Encapsulates IPv6 packets.
+    pub const ENCAP6: u32 = 2;
+}
+
+/// Rules that give marks, at most in a list; each address family has a list of its own, and each list two
+/// areas of so many elements in map `MARKS` ([`Settings::marks`]).
+pub const MARK_RULES: u32 = 2048;
+/// Elements of map `MARKS`.
+pub const MARK_ELEMENTS: u32 = 4 * MARK_RULES;
 
 /// Bits of the prefilter; its map has one `u64` per 64 of them.
 pub const PREFILTER_BITS: u32 = 1 << 16;
@@ -68,7 +84,7 @@ macro_rules! layout {
 }
 layout! {
     FlowKey4: 16, FlowKey6: 40, Connection4: 64, Connection6: 128, Bucket4: 256, Bucket6: 512,
-    ServiceKey4: 8, ServiceKey6: 20, FwmarkKey: 8, Service: 72, Destination: 128, MarkRule: 32,
-    Counts: 16, Counters: 64, Interface: 32, Schedule: 8, IcmpBucket: 8, Settings: 512, Event: 32,
+    ServiceKey4: 8, ServiceKey6: 20, FwmarkKey: 8, Service: 72, Destination: 128, MarkRule: 576,
+    Counts: 16, Counters: 64, Interface: 64, Schedule: 8, IcmpBucket: 8, Settings: 512, Event: 32,
     LocalityKey: 24, Locality: 144,
 }

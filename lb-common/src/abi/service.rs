@@ -228,25 +228,3 @@ pub struct Destination {
 }
 
 const _: () = assert!(core::mem::offset_of!(Destination, upper) == 60);
-
-/// A rule that gives a mark: element of map `MARKS` (ARRAY); first match wins.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct MarkRule {
-    /// Destination address, network order, masked by `prefix`.
-    pub address: [u8; 16],
-    /// The mark, 0: the rule is not in use.
-    pub mark: u32,
-    /// First destination port, host order.
-    pub first_port: u16,
-    /// Last destination port, host order.
-    pub last_port: u16,
-    /// Prefix length.
-    pub prefix: u8,
-    /// 4 or 6.
-    pub family: u8,
-    /// IP protocol, 0: every one.
-    pub protocol: u8,
-    /// 0.
-    pub _pad: [u8; 5],
-}

@@ -22,8 +22,10 @@ pub struct Settings {
     pub templates6: u32,
     /// Secret odd multipliers of the tables' hashes, drawn when the maps are made.
     pub seed: [u64; 4],
-    /// Rules in map `MARKS`.
-    pub mark_rules: u32,
+    /// The lists of rules that give marks, IPv4 and IPv6: first element in map `MARKS` in the high half,
+    /// rules in the low one. A list is written where none is read, then its word is replaced
+    /// ([`Self::mark_list`]).
+    pub marks: [u64; 2],
     /// UDP timeout, ticks.
     pub udp_timeout: u32,
     /// TCP timeouts by state ([`crate::conn::tcp`]), ticks.
@@ -42,6 +44,18 @@ pub struct Settings {
     pub icmp_interval: u32,
     /// Sixty seconds in ticks.
     pub minute: u32,
+    /// `drop_entry`: 0 off, 1 armed, 2 armed and active, 3 always active.
+    pub drop_entry: u32,
+    /// `drop_packet`, as `drop_entry`.
+    pub drop_packet: u32,
+    /// `secure_tcp`, as `drop_entry`.
+    pub secure_tcp: u32,
+    /// `amemthresh`: pages of available memory below which memory is short.
+    pub amemthresh: u32,
+    /// `am_droprate`.
+    pub am_droprate: u32,
+    /// What `drop_packet` does now: one of so many packets that would open a connection is dropped, 0 for none.
+    pub drop_rate: u32,
     /// Size of the tables of mh that have no size of their own; 0: the kernel's default.
     pub mh_table_size: u32,
     /// `lblc_expiration`, ticks: an address of lblc that was not used for so long is forgotten.
@@ -50,7 +64,7 @@ pub struct Settings {
     /// loaded destination.
     pub lblcr_expiration: u32,
     /// Room for the settings of later versions.
-    pub _reserved: [u32; 67],
+    pub _reserved: [u32; 58],
 }
 
 impl Default for Settings {
@@ -65,7 +79,7 @@ impl Default for Settings {
             templates4: 0,
             templates6: 0,
             seed: [0; 4],
-            mark_rules: 0,
+            marks: [0; 2],
             udp_timeout: 0,
             tcp_timeouts: [0; 16],
             sctp_timeouts: [0; 16],
@@ -75,11 +89,36 @@ impl Default for Settings {
             icmp_burst: 50,
             icmp_interval: 0,
             minute: 0,
+            drop_entry: 0,
+            drop_packet: 0,
+            secure_tcp: 0,
+            amemthresh: 1024,
+            am_droprate: 10,
+            drop_rate: 0,
             mh_table_size: 0,
             lblc_expiration: 0,
             lblcr_expiration: 0,
-            _reserved: [0; 67],
+            _reserved: [0; 58],
         }
+    }
+}
+
+impl Settings {
+    /// A word of [`Self::marks`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn mark_word(first: u32, rules: u32) -> u64 {
+        (first as u64) << 32 | rules as u64
+    }
+
+    /// The list of rules of a family: first element, and how many.
+    #[inline(always)]
+    #[must_use]
+    pub fn mark_list(&self, ipv6: bool) -> (u32, u32) {
+        let [four, six] = &self.marks;
+        // SAFETY: a reference is valid and aligned; one load, because the daemon may replace the word.
+        let word = unsafe { super::load_u64(if ipv6 { six } else { four }) };
+        ((word >> 32) as u32, word as u32)
     }
 }
 
@@ -95,6 +134,14 @@ pub mod settings_flags {
     pub const SLOPPY_TCP: u32 = 8;
     /// `expire_quiescent_template`.
     pub const EXPIRE_QUIESCENT_TEMPLATE: u32 = 16;
+    /// `secure_tcp` is active: TCP states go by the second table.
+    pub const SECURE_TCP: u32 = 64;
+    /// `expire_nodest_conn`.
+    pub const EXPIRE_NODEST: u32 = 128;
+    /// `expire_nodest_conn_udp` (ours): a datagram whose destination was removed is scheduled anew.
+    pub const EXPIRE_NODEST_UDP: u32 = 256;
+    /// `keep_extended_template` (ours): an extended template keeps its 60 s, as the kernel's does.
+    pub const KEEP_EXTENDED_TEMPLATE: u32 = 512;
 }
 
 /// An interface of the director: element of map `INTERFACES` (ARRAY, mmapable), by ifindex modulo
@@ -114,6 +161,10 @@ pub struct Interface {
     pub mtu: u32,
     /// 0.
     pub _reserved: u32,
+    /// Name, filled up with zeros, as two words in the order of memory.
+    pub name: [u64; 2],
+    /// 0.
+    pub _room: [u64; 2],
 }
 
 /// Bits of [`Interface::flags`].
@@ -197,7 +248,8 @@ impl Schedule {
     }
 }
 
-/// A token bucket: element of map `ICMP_LIMITS` (ARRAY); element [`super::ICMP_BUCKETS`] is the one of all clients.
+/// A token bucket: element of map `ICMP_LIMITS` (ARRAY); element [`super::ICMP_BUCKETS`] is the one of all clients,
+/// and of the one after it `tokens` are the packets that [`Settings::drop_rate`] let through since the last drop.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct IcmpBucket {

@@ -6,10 +6,14 @@ pub mod udp;
 #[cfg(test)]
 mod tests;
 
-use crate::abi::Settings;
+use crate::abi::{Settings, settings_flags};
 
-/// IP protocol numbers that are balanced.
+/// IP protocol numbers that mean something to the director.
 pub mod protocol {
+    /// ICMP: errors about connections.
+    pub const ICMP: u8 = 1;
+    /// ICMPv6.
+    pub const ICMP6: u8 = 58;
     /// TCP.
     pub const TCP: u8 = 6;
     /// UDP.
@@ -22,6 +26,24 @@ pub mod protocol {
 #[must_use]
 pub const fn is_active(protocol: u8, state: u8) -> bool {
     protocol == protocol::TCP && tcp::is_active(state)
+}
+
+/// Whether a connection waits for the handshake to be completed: what `drop_entry` takes first (ip_vs_conn.c:
+/// ip_vs_random_dropentry).
+#[inline(always)]
+#[must_use]
+pub const fn is_half_open(protocol: u8, state: u8) -> bool {
+    protocol == protocol::TCP && matches!(state, tcp::SYN_RECV | tcp::SYNACK)
+}
+
+/// The state of a TCP connection after a segment: by the table that `secure_tcp` asks for.
+#[inline(always)]
+#[must_use]
+pub const fn next_tcp(settings: &Settings, direction: tcp::Direction, flags: u8, state: u8) -> u8 {
+    if settings.flags & settings_flags::SECURE_TCP != 0 {
+        return tcp::next_secure(direction, flags, state);
+    }
+    tcp::next(direction, flags, state)
 }
 
 /// Timeout of `state`, ticks.

@@ -11,6 +11,10 @@ use crate::parse::ETH_LEN;
 use crate::reason::Reason;
 use crate::tables::Tables;
 
+/// IP protocols of errors.
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+
 /// What became of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Through {
@@ -37,6 +41,10 @@ pub fn through<F: Encapsulated, T: Tables, Fr: Frame>(
     let overhead = overhead(destination.family, kind, destination.tunnel_flags);
     let most = most(destination);
     if inner.length + overhead > most {
+        // An error is not answered with another one (RFC 1122 section 3.2.2).
+        if matches!(inner.protocol, ICMP | ICMPV6) {
+            return Through::Refused(Reason::NotFragmented);
+        }
         return Through::TooLong(most.saturating_sub(overhead));
     }
     let fits = most - overhead;

@@ -3,7 +3,7 @@
 
 use super::select::{least, overhead, usable};
 use super::{Scheduler, Subject};
-use crate::abi::{Destination, LOCALITY_MEMBERS, LocalityRef, NONE, Service};
+use crate::abi::{Destination, LOCALITY_MEMBERS, LocalityKey, LocalityRef, NONE, Service};
 use crate::tables::{Tables, Walk};
 
 /// The destination's id, [`NONE`] without. Not inlined: a stack frame of its own.
@@ -17,9 +17,9 @@ pub(super) fn choose<T: Tables>(tables: &T, service: &Service, subject: &Subject
         return id;
     };
     set.set_last_used(subject.now);
-    let known = least_of(tables, service, set);
+    let known = walk(tables, &subject.key, Task::Least as u32, 0, NONE);
     if service.scheduler == Scheduler::Lblcr as u8 {
-        shrink(tables, service, set, subject.now);
+        shrink(tables, set, subject);
     }
     if known != NONE && !is_overloaded(tables, service, known) {
         return known;
@@ -28,7 +28,7 @@ pub(super) fn choose<T: Tables>(tables: &T, service: &Service, subject: &Subject
     let Some(destination) = tables.destination(id) else { return NONE };
     let new = member(id, destination);
     if service.scheduler == Scheduler::Lblcr as u8 {
-        add(tables, service, set, new, subject.now);
+        add(tables, set, subject, new);
     } else {
         set.set_member(0, new);
     }
@@ -43,9 +43,9 @@ fn member(id: u32, destination: &Destination) -> u64 {
 
 /// The destination that is remembered, `None` where its id is another's by now.
 #[inline(always)]
-fn still<'a, T: Tables>(tables: &'a T, service: &Service, remembered: u64) -> Option<&'a Destination> {
+fn still<T: Tables>(tables: &T, service: u32, remembered: u64) -> Option<&Destination> {
     let destination = tables.destination(remembered as u32)?;
-    let same = destination.service == service.id && member(remembered as u32, destination) == remembered;
+    let same = destination.service == service && member(remembered as u32, destination) == remembered;
     same.then_some(destination)
 }
 
@@ -55,113 +55,132 @@ fn weighted_least<T: Tables>(tables: &T, service: &Service) -> u32 {
     least(tables, service, Scheduler::Wlc).unwrap_or(NONE)
 }
 
-/// Whether `load` over `weight` is below `other` over `other_weight`.
-#[inline(always)]
-const fn is_less(load: u64, weight: u32, other: u64, other_weight: u32) -> bool {
-    load.wrapping_mul(other_weight as u64) < other.wrapping_mul(weight as u64)
+/// What a walk over the members of an address does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Task {
+    /// Finds the least loaded usable member, the one added last where several are.
+    Least,
+    /// Finds the most loaded member with a weight, the one added last where several are; one that is gone before all.
+    Most,
+    /// Finds a given member; otherwise one that is gone.
+    Find,
+    /// Moves the members behind a place one place towards the beginning.
+    Close,
 }
 
-/// The least loaded usable member, the one added last where several are; [`NONE`] without. Not inlined: a stack frame
-/// of its own.
-#[inline(never)]
-fn least_of<T: Tables>(tables: &T, service: &Service, set: LocalityRef) -> u32 {
-    let (mut best, mut best_load, mut best_weight) = (NONE, 0, 1);
-    let mut i = set.count();
-    while i > 0 {
-        i = i.wrapping_sub(1);
-        let remembered = set.member(i);
-        let id = remembered as u32;
-        if still(tables, service, remembered).is_none() {
-            continue;
+/// A walk over the members of an address. It looks the address up at each step: a pointer into a map cannot lie in a map,
+/// where walks lie, and a plain loop is checked by verifiers for each number of members and each place on its own.
+#[derive(Clone, Copy)]
+struct Members {
+    key: LocalityKey,
+    /// The member that is looked for.
+    member: u64,
+    load: u64,
+    weight: u32,
+    /// What was found, [`NONE`] for nothing: of the least loaded one its id, otherwise a place.
+    at: u32,
+    /// Whether the member that was looked for is there.
+    there: u32,
+    task: u32,
+}
+
+impl Walk for Members {
+    #[inline(always)]
+    fn step<T: Tables>(&mut self, tables: &T, i: u32) -> bool {
+        let Some(set) = tables.locality(&self.key) else { return true };
+        let count = set.count();
+        if self.task == Task::Close as u32 {
+            let to = self.at.wrapping_add(i);
+            let from = to.wrapping_add(1);
+            if from >= count {
+                return true;
+            }
+            set.set_member(to, set.member(from));
+            return false;
         }
-        let Some(destination) = usable(tables, id) else { continue };
+        if i >= count {
+            return true;
+        }
+        let place = count.wrapping_sub(i).wrapping_sub(1);
+        let remembered = set.member(place);
+        let Some(destination) = still(tables, self.key.service, remembered) else {
+            if self.task != Task::Least as u32 {
+                self.at = place;
+            }
+            return self.task == Task::Most as u32;
+        };
+        if self.task == Task::Find as u32 {
+            self.there = u32::from(remembered == self.member);
+            return self.there != 0;
+        }
+        let id = remembered as u32;
+        let least = self.task == Task::Least as u32;
+        if destination.weight == 0 || (least && usable(tables, id).is_none()) {
+            return false;
+        }
         let (active, inactive, _) = tables.load(id);
         let load = overhead(active, inactive);
-        if best == NONE || is_less(load, destination.weight, best_load, best_weight) {
-            (best, best_load, best_weight) = (id, load, destination.weight);
+        // load / weight against self.load / self.weight.
+        let ours = load.wrapping_mul(u64::from(self.weight));
+        let best = self.load.wrapping_mul(u64::from(destination.weight));
+        if self.at == NONE || (least && ours < best) || (!least && ours > best) {
+            self.at = if least { id } else { place };
+            (self.load, self.weight) = (load, destination.weight);
         }
+        false
     }
-    best
 }
 
-/// The most loaded member with a weight, the one added last where several are, one that is gone before all;
-/// [`NONE`] without. Not inlined: a stack frame of its own.
+/// Walks over the members; what was found ([`Members::at`]). Not inlined: several callers, and a stack frame of its own.
 #[inline(never)]
-fn most_of<T: Tables>(tables: &T, service: &Service, set: LocalityRef) -> u32 {
-    let (mut worst, mut worst_load, mut worst_weight) = (NONE, 0, 1);
-    let mut i = set.count();
-    while i > 0 {
-        i = i.wrapping_sub(1);
-        let remembered = set.member(i);
-        let Some(destination) = still(tables, service, remembered) else { return i };
-        if destination.weight == 0 {
-            continue;
-        }
-        let (active, inactive, _) = tables.load(remembered as u32);
-        let load = overhead(active, inactive);
-        if worst == NONE || is_less(worst_load, worst_weight, load, destination.weight) {
-            (worst, worst_load, worst_weight) = (i, load, destination.weight);
-        }
-    }
-    worst
+fn walk<T: Tables>(tables: &T, key: &LocalityKey, task: u32, member: u64, at: u32) -> u32 {
+    let mut members = Members { key: *key, member, load: 0, weight: 1, at, there: 0, task };
+    tables.walk(LOCALITY_MEMBERS, &mut members);
+    if members.there != 0 { NONE } else { members.at }
 }
 
 /// lblcr: a set of several that did not change for long loses its most loaded member
 /// (ip_vs_lblcr.c: ip_vs_lblcr_schedule).
 #[inline(always)]
-fn shrink<T: Tables>(tables: &T, service: &Service, set: LocalityRef, now: u32) {
+fn shrink<T: Tables>(tables: &T, set: LocalityRef, subject: &Subject) {
     let Some(settings) = tables.settings() else { return };
-    let age = now.wrapping_sub(set.modified());
+    let age = subject.now.wrapping_sub(set.modified());
     // A tick of another CPU may lie a little ahead of ours.
     if set.count() < 2 || age <= settings.lblcr_expiration || age > u32::MAX >> 1 {
         return;
     }
-    let worst = most_of(tables, service, set);
+    let worst = walk(tables, &subject.key, Task::Most as u32, 0, NONE);
     if worst != NONE {
-        erase(set, worst, now);
+        erase(tables, set, subject, worst);
     }
 }
 
-/// Takes a member away. Not inlined: two callers, and a stack frame of its own.
-#[inline(never)]
-fn erase(set: LocalityRef, at: u32, now: u32) -> u32 {
-    let last = set.count().wrapping_sub(1);
-    let mut i = at;
-    while i < last && i < LOCALITY_MEMBERS {
-        let next = i.wrapping_add(1);
-        set.set_member(i, set.member(next));
-        i = next;
+/// Takes a member away.
+#[inline(always)]
+fn erase<T: Tables>(tables: &T, set: LocalityRef, subject: &Subject, at: u32) {
+    walk(tables, &subject.key, Task::Close as u32, 0, at);
+    let count = set.count();
+    if count != 0 {
+        set.set_count(count.wrapping_sub(1));
     }
-    set.set_count(last);
-    set.set_modified(now);
-    0
+    set.set_modified(subject.now);
 }
 
 /// Adds a member that is not there yet; where there are too many, one that is gone, or the one added first, makes room.
-/// Not inlined: a stack frame of its own.
-#[inline(never)]
-fn add<T: Tables>(tables: &T, service: &Service, set: LocalityRef, new: u64, now: u32) -> u32 {
-    let count = set.count();
-    let mut room = 0;
-    let mut i = 0;
-    while i < count && i < LOCALITY_MEMBERS {
-        let remembered = set.member(i);
-        if remembered == new {
-            return 0;
-        }
-        if still(tables, service, remembered).is_none() {
-            room = i;
-        }
-        i = i.wrapping_add(1);
+#[inline(always)]
+fn add<T: Tables>(tables: &T, set: LocalityRef, subject: &Subject, new: u64) {
+    let room = walk(tables, &subject.key, Task::Find as u32, new, 0);
+    if room == NONE {
+        return;
     }
-    if count >= LOCALITY_MEMBERS {
-        erase(set, room, now);
+    if set.count() >= LOCALITY_MEMBERS {
+        erase(tables, set, subject, room);
     }
     let end = set.count();
     set.set_member(end, new);
     set.set_count(end.wrapping_add(1));
-    set.set_modified(now);
-    0
+    set.set_modified(subject.now);
 }
 
 /// Looks for a destination that is hardly used.

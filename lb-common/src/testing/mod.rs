@@ -7,11 +7,13 @@ mod host;
 mod site;
 
 pub use self::host::{HostTables, random_number};
-pub use self::site::{DIRECTOR_MAC, MhServer, ServiceSpec, fill, mh_table, weights};
+pub use self::site::{
+    DIRECTOR_MAC, MhServer, ServiceSpec, fill, mark_rule, mark_words, mh_table, name_words, weights,
+};
 use crate::family::{V4, V6};
 use crate::frame::{Frame, SliceFrame};
 use crate::parse::{self, Link};
-use crate::run::{Action, encapsulate, open, run};
+use crate::run::{Action, encapsulate, open, related, run};
 use crate::tables::Store;
 
 /// Bytes in front of a frame that it may grow into (XDP_PACKET_HEADROOM).
@@ -25,6 +27,8 @@ pub fn run_all<T: Store<V4> + Store<V6>, Fr: Frame>(tables: &T, frame: &mut Fr, 
     let action = match (run(tables, frame, ifindex), link) {
         (Action::Open, Ok(Link::V4)) => open::<V4, T, Fr>(tables, frame, ifindex),
         (Action::Open, Ok(Link::V6)) => open::<V6, T, Fr>(tables, frame, ifindex),
+        (Action::Related, Ok(Link::V4)) => related::<V4, T, Fr>(tables, frame, ifindex),
+        (Action::Related, Ok(Link::V6)) => related::<V6, T, Fr>(tables, frame, ifindex),
         (action, _) => action,
     };
     match (action, link) {

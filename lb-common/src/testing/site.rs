@@ -2,8 +2,8 @@
 
 use super::HostTables;
 use crate::abi::{
-    Destination, FwmarkKey, Interface, Schedule, Service, ServiceKey4, ServiceKey6, Settings,
-    destination_flags, interface_flags, service_flags, settings_flags,
+    Destination, FwmarkKey, Interface, MarkRule, Schedule, Service, ServiceKey4, ServiceKey6, Settings,
+    destination_flags, interface_flags, mark_conditions, service_flags, settings_flags,
 };
 use crate::conn::tcp;
 use crate::family::{Family, V4, V6};
@@ -158,13 +158,46 @@ pub fn weights(members: &[(u32, u32)]) -> (u32, u32) {
     (if max == 0 { 1 } else { (1..=max).rev().find(divides).unwrap_or(1) }, max)
 }
 
+/// The name of an interface as [`Interface::name`] has it.
+#[must_use]
+pub fn name_words(name: &str) -> [u64; 2] {
+    let mut bytes = [0; 16];
+    for (to, from) in bytes.iter_mut().zip(name.bytes()) {
+        *to = from;
+    }
+    crate::family::words(bytes)
+}
+
+/// An address in the first bytes of sixteen as [`MarkRule`] has it.
+#[must_use]
+pub fn mark_words(address: [u8; 16]) -> [u64; 2] {
+    let n = u128::from_be_bytes(address);
+    [(n >> 64) as u64, n as u64]
+}
+
+/// A rule that gives `mark` to what goes to a network (IPv4: in the first bytes).
+#[must_use]
+pub fn mark_rule(network: [u8; 16], prefix: u32, mark: u32) -> MarkRule {
+    let mask = u128::MAX.checked_shl(128_u32.saturating_sub(prefix)).unwrap_or(0);
+    let destination_mask = mark_words(mask.to_be_bytes());
+    MarkRule {
+        conditions: mark_conditions::DESTINATION,
+        value: mark,
+        mask: u32::MAX,
+        destination: mark_words((u128::from_be_bytes(network) & mask).to_be_bytes()),
+        destination_mask,
+        ..MarkRule::default()
+    }
+}
+
 impl HostTables {
-    /// Makes the interface of a kernel index.
+    /// Makes the interface of a kernel index; its name is `eth` and the index.
     pub fn add_interface(&mut self, ifindex: u32, mac: [u8; 6]) {
         let [a, b, c, d, e, f] = mac;
         let mac = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
-        let interface =
-            Interface { ifindex, flags: interface_flags::ATTACHED, mac, mtu: 1500, ..Interface::default() };
+        let name = name_words(&format!("eth{ifindex}"));
+        let flags = interface_flags::ATTACHED;
+        let interface = Interface { ifindex, flags, mac, mtu: 1500, name, ..Interface::default() };
         self.interfaces.insert(ifindex % crate::abi::INTERFACES, interface);
     }
 
@@ -266,7 +299,14 @@ impl HostTables {
         self.concern(V6::fold(V6::narrow(&address)));
     }
 
-    /// Makes the service of a mark; the rules that give it are [`HostTables::marks`].
+    /// Sets the rules that give marks, of IPv4 and of IPv6.
+    pub fn set_marks(&mut self, four: &[MarkRule], six: &[MarkRule]) {
+        self.marks = [four, six].concat();
+        let (n, m) = (four.len() as u32, six.len() as u32);
+        self.settings.marks = [Settings::mark_word(0, n), Settings::mark_word(n, m)];
+    }
+
+    /// Makes the service of a mark, which [`HostTables::set_marks`]' rules give.
     pub fn add_fwmark(&mut self, id: u32, mark: u32, family: u32, spec: &ServiceSpec, members: &[u32]) {
         let mut value = self.value(id, spec, members);
         value.flags |= service_flags::FWMARK;

@@ -8,8 +8,10 @@ mod fuzz;
 pub(crate) mod random;
 
 mod corpus;
+mod endings;
 mod fixtures;
 mod frames_in;
 mod policy;
 mod recorded;
 mod sequences;
+mod stateless;

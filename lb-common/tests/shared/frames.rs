@@ -3,8 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{
-    IpDscp, IpEcn, IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header, Ipv4Options, Ipv6Extensions, Ipv6Header,
-    NetSlice, PacketBuilder, SlicedPacket, TcpHeader, TransportSlice,
+    Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpDscp, IpEcn, IpHeaders, IpNumber, Ipv4Extensions,
+    Ipv4Header, Ipv4Options, Ipv6Extensions, Ipv6Header, NetSlice, PacketBuilder, SlicedPacket, TcpHeader,
+    TransportSlice,
 };
 
 /// MAC of the client's end.
@@ -128,6 +129,47 @@ impl FrameSpec {
         }
         frame
     }
+}
+
+/// An ICMP message with `quoted` behind its header, of the type of the addresses' family. `macs`: destination, source.
+pub(crate) fn icmp_message(
+    macs: [[u8; 6]; 2],
+    source: IpAddr,
+    destination: IpAddr,
+    ttl: u8,
+    quoted: &[u8],
+    four: Icmpv4Type,
+    six: Icmpv6Type,
+) -> Vec<u8> {
+    let mut frame = macs.concat();
+    let length = 8 + quoted.len();
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            frame.extend([8, 0]);
+            let (source, destination) = (source.octets(), destination.octets());
+            let mut ip = Ipv4Header::new(length as u16, ttl, IpNumber::ICMP, source, destination).unwrap();
+            ip.header_checksum = ip.calc_header_checksum();
+            IpHeaders::Ipv4(ip, Ipv4Extensions::default()).write(&mut frame).unwrap();
+            Icmpv4Header::with_checksum(four, quoted).write(&mut frame).unwrap();
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            frame.extend([0x86, 0xdd]);
+            let ip = Ipv6Header {
+                payload_length: length as u16,
+                next_header: IpNumber::IPV6_ICMP,
+                hop_limit: ttl,
+                source: source.octets(),
+                destination: destination.octets(),
+                ..Default::default()
+            };
+            let icmp = Icmpv6Header::with_checksum(six, ip.source, ip.destination, quoted).unwrap();
+            IpHeaders::Ipv6(ip, Ipv6Extensions::default()).write(&mut frame).unwrap();
+            icmp.write(&mut frame).unwrap();
+        }
+        _ => panic!("two families in one frame"),
+    }
+    frame.extend_from_slice(quoted);
+    frame
 }
 
 /// Whether every length and checksum of the frame is as etherparse computes it (a UDP checksum of 0 is

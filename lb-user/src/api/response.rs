@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{DestinationSpec, MarkRule, Owner, Protocol, ServiceSpec, Timeouts};
+use crate::model::sysctl::SysctlValue;
+use crate::model::{DestinationSpec, OwnedMarkRule, Owner, Protocol, ServiceSpec, Timeouts};
 
 /// One line of an answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,8 +32,20 @@ pub enum Response {
     },
     /// The rules that give marks.
     Marks {
-        /// In order.
-        rules: Vec<MarkRule>,
+        /// In order, those of IPv4 first.
+        rules: Vec<OwnedMarkRule>,
+    },
+    /// The sysctls in force, by name.
+    Sysctls {
+        /// With their values.
+        values: Vec<SysctlValue>,
+    },
+    /// What all services count together, the deleted ones included (`/proc/net/ip_vs_stats`).
+    Stats {
+        /// Counters since the last `-Z` of everything.
+        stats: Stats,
+        /// Rates.
+        rates: Rates,
     },
     /// The state of lbd and of its data path.
     Status(Status),
@@ -70,6 +83,8 @@ pub enum ErrorKind {
     DestinationExists,
     /// The destination does not exist (ENOENT of -e and -d).
     NoSuchDestination,
+    /// There is no such mark rule.
+    NoSuchRule,
     /// Unknown scheduler or persistence engine (ENOENT of -A and -E).
     NoSuchScheduler,
     /// A value the data path cannot take (EINVAL).

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use lb_common::abi::{ABI_VERSION, ENCAP4, ENCAP6, OPEN4, OPEN6, Settings};
+use lb_common::abi::{ABI_VERSION, Settings, settings_flags};
 use lb_common::conn::tcp;
 
 use super::object::{Object, ProgramFacts, ProgramName, Run};
@@ -89,14 +89,8 @@ impl Dataplane {
             initialise(&maps, &clock, random()?);
         }
         check(&maps, &clock, maps_dir)?;
-        // Those that are jumped to first.
-        for (index, program) in [
-            (ENCAP4, ProgramName::Encap4),
-            (ENCAP6, ProgramName::Encap6),
-            (OPEN4, ProgramName::Open4),
-            (OPEN6, ProgramName::Open6),
-        ] {
-            maps.set_opener(index, object.program_fd(program)?)?;
+        for (place, program) in ProgramName::TAIL_CALLED {
+            maps.set_opener(place, object.program_fd(program)?)?;
         }
         let (maps_dir, links_dir) = (maps_dir.clone(), links_dir.clone());
         Ok(Self { object, links_dir, maps, maps_dir, clock, warnings, adopted, events_taken: false })
@@ -282,6 +276,8 @@ fn initialise(maps: &Maps, clock: &Clock, seed: [u64; 4]) {
         sctp_timeouts,
         // TCP, TCP FIN, UDP, as the kernel's defaults.
         timeouts_seconds: [900, 120, UDP_TIMEOUT],
+        // The defaults of sysctls that are not 0.
+        flags: settings_flags::EXPIRE_NODEST_UDP,
         reuse_mode: 1,
         icmp_per_second: 1000,
         icmp_burst: 50,

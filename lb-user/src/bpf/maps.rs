@@ -3,12 +3,13 @@
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, ProgramArray};
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, ProgramArray};
 use aya::programs::ProgramFd;
 use lb_common::abi::{
     Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, Interface, Locality, LocalityKey, MarkRule,
     Schedule, Service, ServiceKey4, ServiceKey6, Settings, WAYS,
 };
+use lb_common::flow_table;
 use lb_common::reason::Reason;
 
 use super::mapped::{Element, Mapped, Shared};
@@ -29,6 +30,7 @@ pub(super) struct Memory {
     pub(super) settings: Mapped<Settings>,
     pub(super) interfaces: Mapped<Interface>,
     pub(super) prefilter: Mapped<u64>,
+    pub(super) marks: Mapped<MarkRule>,
 }
 
 /// A HASH of services.
@@ -43,7 +45,6 @@ pub struct Maps {
     /// The descriptor of the same map, which aya's type keeps to itself.
     pub(super) localities_data: MapData,
     pub(super) localities: HashMap<MapData, Element<LocalityKey>, Element<Locality>>,
-    pub(super) marks: Array<MapData, Element<MarkRule>>,
     pub(super) counters: PerCpuArray<MapData, Element<Counters>>,
     reason_counts: PerCpuArray<MapData, u64>,
     openers: ProgramArray<MapData>,
@@ -88,13 +89,13 @@ impl Maps {
                 settings: opener.mapped("SETTINGS")?,
                 interfaces: opener.mapped("IFACES")?,
                 prefilter: opener.mapped("PREFILTER")?,
+                marks: opener.mapped("MARKS")?,
             },
             services4: opener.typed("SERVICES4")?,
             services6: opener.typed("SERVICES6")?,
             fwmarks: opener.typed("FWMARKS")?,
             localities_data: opener.data("LOCALITY")?,
             localities: opener.typed("LOCALITY")?,
-            marks: opener.typed("MARKS")?,
             counters: opener.typed("COUNTERS")?,
             reason_counts: opener.typed("REASON_COUNTS")?,
             openers: opener.typed("OPENERS")?,
@@ -115,8 +116,7 @@ impl Maps {
     /// Masks of the tables' bucket numbers: IPv4 and IPv6 connections, IPv4 and IPv6 templates.
     pub(super) fn masks(&self) -> [u32; 4] {
         let Memory { connections4, connections6, templates4, templates6, .. } = &self.memory;
-        [connections4.len(), connections6.len(), templates4.len(), templates6.len()]
-            .map(|buckets| buckets.wrapping_sub(1))
+        [connections4.len(), connections6.len(), templates4.len(), templates6.len()].map(flow_table::mask)
     }
 
     /// Writes the settings of new maps, the version after everything else.
@@ -127,8 +127,8 @@ impl Maps {
     }
 
     /// Puts a program behind the director's tail calls.
-    pub(super) fn set_opener(&mut self, index: u32, program: &ProgramFd) -> Result<(), MapError> {
-        self.openers.set(index, program, 0).map_err(|error| access("write", "OPENERS", error))
+    pub(super) fn set_opener(&mut self, place: u32, program: &ProgramFd) -> Result<(), MapError> {
+        self.openers.set(place, program, 0).map_err(|error| access("write", "OPENERS", error))
     }
 
     /// The settings.
@@ -186,7 +186,7 @@ impl Maps {
             .collect()
     }
 
-    /// Slots of the IPv4 and of the IPv6 connection table.
+    /// Slots of the IPv4 and of the IPv6 connection table, those of the overflow buckets included.
     #[must_use]
     pub fn connection_slots(&self) -> (u64, u64) {
         let slots = |buckets: u32| u64::from(buckets) * u64::from(WAYS);
@@ -241,11 +241,12 @@ impl Opener<'_> {
 impl Memory {
     /// Maps of this process alone: tables of so many buckets, and settings to go with them.
     pub(super) fn anonymous(buckets: u32, destinations: u32) -> Self {
+        let elements = flow_table::elements(buckets);
         let memory = Self {
-            connections4: Mapped::anonymous(buckets),
-            connections6: Mapped::anonymous(buckets),
-            templates4: Mapped::anonymous(buckets),
-            templates6: Mapped::anonymous(buckets),
+            connections4: Mapped::anonymous(elements),
+            connections6: Mapped::anonymous(elements),
+            templates4: Mapped::anonymous(elements),
+            templates6: Mapped::anonymous(elements),
             slots: Mapped::anonymous(256),
             destinations: Mapped::anonymous(destinations),
             counts: Mapped::anonymous(destinations),
@@ -253,6 +254,7 @@ impl Memory {
             settings: Mapped::anonymous(1),
             interfaces: Mapped::anonymous(lb_common::abi::INTERFACES),
             prefilter: Mapped::anonymous(lb_common::abi::PREFILTER_BITS / 64),
+            marks: Mapped::anonymous(lb_common::abi::MARK_ELEMENTS),
         };
         let mask = buckets - 1;
         let mut tcp_timeouts = [0; 16];

@@ -5,6 +5,7 @@ use std::path::Path;
 use aya::programs::{ProgramError, ProgramFd, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use aya_log::EbpfLogger;
+use lb_common::abi::programs;
 
 use super::LoadError;
 use super::clock::Reading;
@@ -35,6 +36,10 @@ pub enum ProgramName {
     Encap4,
     /// Encapsulates IPv6 packets; reached by tail call.
     Encap6,
+    /// IPv4 errors about connections; reached by tail call.
+    Related4,
+    /// The same of IPv6.
+    Related6,
     /// Nothing but the call.
     Empty,
     /// Passes everything.
@@ -44,6 +49,17 @@ pub enum ProgramName {
 }
 
 impl ProgramName {
+    /// The programs behind the director's tail calls, and their places in map `OPENERS`.
+    pub const TAIL_CALLED: [(u32, Self); 6] = [
+        // Those that are jumped to by the others first.
+        (programs::ENCAP4, Self::Encap4),
+        (programs::ENCAP6, Self::Encap6),
+        (programs::OPEN4, Self::Open4),
+        (programs::OPEN6, Self::Open6),
+        (programs::RELATED4, Self::Related4),
+        (programs::RELATED6, Self::Related6),
+    ];
+
     /// Its name in the object.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -53,6 +69,8 @@ impl ProgramName {
             Self::Open6 => "open6",
             Self::Encap4 => "encap4",
             Self::Encap6 => "encap6",
+            Self::Related4 => "related4",
+            Self::Related6 => "related6",
             Self::Empty => "empty",
             Self::Pass => "pass",
             Self::Clock => "clock",

@@ -65,8 +65,8 @@ impl Tables for MappedTables<'_> {
         self.memory.prefilter.read(word).unwrap_or_default()
     }
 
-    fn mark_rule(&self, _n: u32) -> Option<&MarkRule> {
-        None
+    fn mark_rule(&self, n: u32) -> Option<&MarkRule> {
+        shared(&self.memory.marks, n)
     }
 
     fn fwmark(&self, _key: &FwmarkKey) -> Option<&Service> {
@@ -246,6 +246,7 @@ fn blank<F: Family>() -> Opening<F> {
         mark: 0,
         sender: lb_common::abi::Hop::UNRESOLVED,
         link: 0,
+        stray: 0,
         subject: Subject::default(),
         body: Body {
             key: F::key(nowhere, nowhere, ports, 0),
@@ -261,9 +262,12 @@ fn blank<F: Family>() -> Opening<F> {
             port: [0; 2],
         },
         room: Room {
-            place: Place { home: 0, partner: 0, start: 0 },
+            place: Place { home: 0, partner: 0, start: 0, overflow: [0; 2] },
             removed: removed::<F>(),
             replaced: false,
+            best: 0,
+            word: Word(0),
+            slot: 0,
             cell: 0,
         },
         table: FlowTable::Connections,

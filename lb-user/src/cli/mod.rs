@@ -7,7 +7,9 @@ mod control;
 mod globals;
 pub mod ipvsadm;
 pub mod lbadm;
+mod mark;
 mod render;
+mod set;
 
 pub use self::control::{Control, ControlError};
 pub use self::globals::split_globals;

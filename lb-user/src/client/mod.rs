@@ -4,6 +4,8 @@
 //! [`Control`]; connects at the first request, so that a command that is wrong in itself says so
 //! whether or not lbd runs.
 
+mod world;
+
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -161,6 +163,21 @@ impl Client {
 impl Control for Client {
     fn ask(&mut self, request: &Request, part: &mut dyn FnMut(Response)) -> Result<(), ControlError> {
         self.request(request, part).map_err(ControlError::from)
+    }
+
+    fn read_text(&mut self, path: &str) -> Result<String, ControlError> {
+        world::read_text(path)
+    }
+
+    fn saved_rules(&mut self, ipv6: bool) -> Result<String, ControlError> {
+        world::saved_rules(ipv6)
+    }
+
+    fn pause(&mut self, seconds: u32) -> bool {
+        // lbd may be another one afterwards.
+        self.stream = None;
+        std::thread::sleep(Duration::from_secs(seconds.into()));
+        true
     }
 }
 

@@ -8,12 +8,14 @@ mod mark;
 mod native;
 mod reader;
 mod service;
+mod sysctl;
 mod tunnel;
 
 use std::collections::BTreeMap;
 
 pub use self::diagnostics::{Diagnostic, Diagnostics};
 pub use self::native::parse;
+use crate::model::sysctl::SysctlValue;
 use crate::model::{DestinationSpec, MarkRule, ServiceKey, ServiceSpec, Timeouts, TunnelSettings};
 
 /// A configuration, each rule of it valid by itself and with the others.
@@ -21,10 +23,12 @@ use crate::model::{DestinationSpec, MarkRule, ServiceKey, ServiceSpec, Timeouts,
 pub struct Config {
     /// Services and their destinations, in the order of the file.
     pub services: Vec<(ServiceSpec, Vec<DestinationSpec>)>,
-    /// Rules that give marks, first match wins.
+    /// Rules that give marks, in their order.
     pub marks: Vec<MarkRule>,
     /// Timeouts, where the file has any.
     pub timeouts: Option<Timeouts>,
+    /// Sysctls of IPVS that the file sets, by name.
+    pub sysctls: Vec<SysctlValue>,
     /// Sizes of the tables.
     pub tables: TableSizes,
     /// Size of the tables of mh of services that say none; `None`: the kernel's default.

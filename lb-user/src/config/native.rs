@@ -21,6 +21,9 @@
 //!
 //! [timeouts]
 //! tcp = 900
+//!
+//! [sysctl]
+//! expire_nodest_conn = 1
 //! ```
 
 use toml::de::DeTable;
@@ -29,6 +32,7 @@ use super::diagnostics::Errors;
 use super::mark::read_mark;
 use super::reader::Reader;
 use super::service::{read_mh_table_size, read_service};
+use super::sysctl::read_sysctls;
 use super::tunnel::read_settings;
 use super::{Config, Diagnostics, TableSizes};
 use crate::model::{ServiceKey, Timeouts, TunnelSettings};
@@ -84,6 +88,9 @@ fn read(mut file: Reader<'_>) -> Config {
     if let Some(mut table) = file.table("tunnels", "the tunnels") {
         config.tunnels = read_settings(&mut table);
         table.finish();
+    }
+    if let Some(table) = file.table("sysctl", "the sysctls") {
+        config.sysctls = read_sysctls(table);
     }
     if let Some(table) = file.table("tables", "the table sizes") {
         config.tables = read_tables(table);

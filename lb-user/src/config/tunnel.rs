@@ -1,13 +1,13 @@
 //! What is said of tunnels: `[tunnels]`, the keys of a service, the encapsulation of a destination.
 
 use super::reader::Reader;
-use crate::model::{Network, Tunnel, TunnelChecksum, TunnelKind, TunnelSettings};
+use crate::model::{OuterNetwork, Tunnel, TunnelChecksum, TunnelKind, TunnelSettings};
 
 /// Reads `mss-clamp` and `outer-source`.
 pub(super) fn read_settings(table: &mut Reader<'_>) -> TunnelSettings {
     let mss_clamp = table.boolean("mss-clamp").map(|on| on.value);
     let outer_source = table.string("outer-source", "10.64.0.0/16").and_then(|text| {
-        let network: Option<Network> = text.value.parse().ok();
+        let network: Option<OuterNetwork> = text.value.parse().ok();
         if network.is_none() {
             let title = format!("`{}` is no network that outer addresses can come from", text.value);
             let help = "write an IPv4 network, or an IPv6 one of a prefix from 96 to 128: \

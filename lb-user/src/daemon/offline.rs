@@ -56,6 +56,18 @@ impl Control for Console {
         }
     }
 
+    fn read_text(&mut self, path: &str) -> Result<String, ControlError> {
+        self.client.read_text(path)
+    }
+
+    fn saved_rules(&mut self, ipv6: bool) -> Result<String, ControlError> {
+        self.client.saved_rules(ipv6)
+    }
+
+    fn pause(&mut self, seconds: u32) -> bool {
+        self.client.pause(seconds)
+    }
+
     fn detach(&mut self) -> Result<Vec<String>, ControlError> {
         detach(&self.instance).map_err(|error| {
             let text = error.text();

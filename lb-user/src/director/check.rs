@@ -8,8 +8,7 @@ use super::Director;
 use super::state::Service;
 use crate::api::{ErrorKind, Refusal};
 use crate::model::{
-    DestinationSpec, ForwardingMethod, MarkRule, Netmask, Protocol, Scheduler, ServiceKey, ServiceSpec,
-    TunnelKind,
+    DestinationSpec, ForwardingMethod, Netmask, Protocol, Scheduler, ServiceKey, ServiceSpec, TunnelKind,
 };
 
 /// Greatest weight, as ipvsadm takes.
@@ -22,7 +21,7 @@ pub(super) fn refuse(kind: ErrorKind, message: impl Into<String>) -> Refusal {
     Refusal { kind, message: message.into(), hint: None }
 }
 
-fn with_hint(kind: ErrorKind, message: impl Into<String>, hint: impl Into<String>) -> Refusal {
+pub(super) fn with_hint(kind: ErrorKind, message: impl Into<String>, hint: impl Into<String>) -> Refusal {
     Refusal { kind, message: message.into(), hint: Some(hint.into()) }
 }
 
@@ -195,33 +194,6 @@ fn bracketed(address: IpAddr) -> String {
         IpAddr::V4(a) => a.to_string(),
         IpAddr::V6(a) => format!("[{a}]"),
     }
-}
-
-/// Whether rules that give marks can be.
-pub(super) fn marks(rules: &[MarkRule]) -> Result<(), Refusal> {
-    let most = lb_common::abi::MARK_RULES as usize;
-    if rules.len() > most {
-        return Err(refuse(ErrorKind::NoSpace, format!("{} mark rules are more than {most}", rules.len())));
-    }
-    for (n, rule) in rules.iter().enumerate() {
-        let width = if rule.destination.is_ipv6() { 128 } else { 32 };
-        let wrong = if rule.mark == 0 {
-            "a mark is not 0"
-        } else if rule.prefix > width {
-            "the prefix is longer than the address"
-        } else if rule.first_port > rule.last_port {
-            "the first port is above the last one"
-        } else if rule.protocol == Some(Protocol::Sctp) {
-            "this version does not balance SCTP"
-        } else {
-            continue;
-        };
-        return Err(refuse(
-            ErrorKind::Invalid,
-            format!("mark rule {} ({}/{}): {wrong}", n + 1, rule.destination, rule.prefix),
-        ));
-    }
-    Ok(())
 }
 
 impl Director {

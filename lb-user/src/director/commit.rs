@@ -17,6 +17,7 @@ impl Director {
     /// Plans everything that was touched since the last time.
     pub(super) fn commit<L: Live>(&mut self, live: &L, now: Duration) {
         self.settle();
+        self.place_marks(live, now);
         let touched = std::mem::take(&mut self.touched);
         let mut desired = self.wanted.part([], []);
         let mut stuck = Vec::new();

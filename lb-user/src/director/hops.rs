@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use lb_common::abi::{self, Interface, destination_flags, interface_flags};
+use lb_common::family::words;
 
 use super::state::{Destination, Live};
 use super::{Director, Effect, Link, check};
@@ -148,6 +149,8 @@ impl Director {
                 second_mac: 0,
                 mtu: link.mtu,
                 _reserved: 0,
+                name: name_words(&link.name),
+                _room: [0; 2],
             };
             // Of two with the same place the attached one stays; the other's destinations are unresolved.
             let place = self.wanted.interfaces.entry(interface_index(link.ifindex)).or_insert(value);
@@ -261,6 +264,15 @@ pub(super) enum Route<'a> {
     },
     /// Nowhere, with the reason.
     None(String),
+}
+
+/// The name of an interface as [`Interface::name`] has it.
+fn name_words(name: &str) -> [u64; 2] {
+    let mut bytes = [0; 16];
+    for (to, from) in bytes.iter_mut().zip(name.bytes().take(15)) {
+        *to = from;
+    }
+    words(bytes)
 }
 
 pub(super) fn mac_text(mac: [u8; 6]) -> String {

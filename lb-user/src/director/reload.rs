@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::destinations::with_port;
 use super::state::Live;
-use super::{Director, check};
+use super::{Director, check, marks};
 use crate::api::Refusal;
 use crate::config::Config;
+use crate::model::sysctl::{Sysctl, SysctlValue};
 use crate::model::{DestinationSpec, Owner, ServiceKey, ServiceSpec};
 
 impl Director {
@@ -29,7 +30,7 @@ impl Director {
                 }
             }
         }
-        refusals.extend(check::marks(&config.marks).err());
+        refusals.extend(marks::check(&config.marks).err());
         refusals
     }
 
@@ -47,7 +48,7 @@ impl Director {
         for (spec, destinations) in &config.services {
             self.bring(live, spec, destinations, now);
         }
-        // An operator's --set and marks stay until the file says something new.
+        // An operator's --set and sysctls stay until the file says something new.
         if config.timeouts != self.configured_timeouts {
             if let Some(timeouts) = config.timeouts {
                 self.set_timeouts(timeouts);
@@ -55,14 +56,33 @@ impl Director {
             self.configured_timeouts = config.timeouts;
             self.persist();
         }
-        if config.marks != self.configured_marks {
-            match self.set_marks(config.marks.clone()) {
-                Ok(()) => self.configured_marks.clone_from(&config.marks),
-                Err(refusal) => self.warn(refusal.message),
-            }
+        if config.sysctls != self.configured_sysctls {
+            self.reload_sysctls(&config.sysctls);
+            self.configured_sysctls.clone_from(&config.sysctls);
             self.persist();
         }
+        let marks = self.reload_marks(live, &config.marks);
+        self.tell(marks);
         self.commit(live, now);
+    }
+
+    /// Sysctls whose value in the file is another than before, or gone: an operator's others stay.
+    fn reload_sysctls(&mut self, values: &[SysctlValue]) {
+        let of = |values: &[SysctlValue], name| values.iter().find(|v| v.name == name).map(|v| v.value);
+        for name in Sysctl::ALL {
+            let (before, after) = (of(&self.configured_sysctls, name), of(values, name));
+            if before == after {
+                continue;
+            }
+            let now = self.sysctl(name);
+            // Mode 1 of a defence is shown as 2 while it is active.
+            let same = |a: u32| a == now || (name.is_defence() && a.max(now) == 2 && a.min(now) == 1);
+            match after {
+                Some(value) => self.store_sysctl(name, value),
+                None if before.is_some_and(same) => self.store_sysctl(name, name.default_value()),
+                None => {}
+            }
+        }
     }
 
     fn warn(&mut self, warning: String) {
@@ -86,7 +106,7 @@ impl Director {
     /// A service that is not in the file any more.
     fn take_out<L: Live>(&mut self, live: &L, key: &ServiceKey, now: Duration) {
         if self.owned(key, Owner::Operator).is_empty() {
-            let result = self.delete_service(key, now);
+            let result = self.delete_service(live, key, now);
             self.tell(result);
             return;
         }

@@ -1,21 +1,16 @@
-//! Timeouts, marks, and the settings that services bring with them.
+//! Timeouts, and the settings that services bring with them.
 
 use std::net::IpAddr;
 
 use lb_common::abi::{Settings, settings_flags};
 use lb_common::conn::tcp;
 
+use super::Director;
 use super::state::{Destination, Scheduling};
-use super::{Director, check};
-use crate::api::Refusal;
-use crate::model::{ForwardingMethod, MarkRule, Protocol, Scheduler, ServiceKey, Timeouts};
-use crate::plan::{mark_addresses, mark_rule};
+use crate::model::{ForwardingMethod, Protocol, Scheduler, ServiceKey, Timeouts};
 
 /// Port of FTP control connections.
 const FTP: u16 = 21;
-
-/// `lblc_expiration` and `lblcr_expiration`, seconds (ip_vs_lblc.c, ip_vs_lblcr.c: DEFAULT_EXPIRATION).
-const DAY: u32 = 24 * 60 * 60;
 
 /// Most ticks of a timeout: an age is told from a clock that lies behind by its sign.
 const MOST_TICKS: u64 = i32::MAX as u64;
@@ -34,8 +29,7 @@ pub(super) fn with_defaults(mut settings: Settings) -> Settings {
         *slot = ticks(seconds, settings.hz);
     }
     set_timeouts(&mut settings, Timeouts::default());
-    settings.lblc_expiration = ticks(DAY, settings.hz);
-    settings.lblcr_expiration = ticks(DAY, settings.hz);
+    super::sysctl::defaults(&mut settings);
     if settings.icmp_interval == 0 {
         // icmp_ratelimit: 1000 ms.
         settings.icmp_interval = settings.hz;
@@ -91,23 +85,12 @@ impl Director {
         Timeouts { tcp, tcp_fin, udp }
     }
 
-    /// Replaces the rules that give marks.
-    pub(super) fn set_marks(&mut self, rules: Vec<MarkRule>) -> Result<(), Refusal> {
-        check::marks(&rules)?;
-        for address in concerned(&self.marks) {
-            self.prefilter.remove(address);
-        }
-        for address in concerned(&rules) {
-            self.prefilter.add(address);
-        }
-        self.wanted.marks = rules.iter().map(mark_rule).collect();
-        self.marks = rules;
-        Ok(())
-    }
-
     /// A service begins or ends to concern packets.
     pub(super) fn concern_service(&mut self, key: &ServiceKey, begins: bool) {
-        let ServiceKey::Address { protocol, address } = key else { return };
+        let (protocol, address) = match key {
+            ServiceKey::Address { protocol, address } => (protocol, address),
+            ServiceKey::Fwmark(mark) => return self.concern_mark(*mark, begins),
+        };
         self.concern(address.ip(), begins);
         let change = |n: &mut u32| *n = if begins { n.saturating_add(1) } else { n.saturating_sub(1) };
         if address.port() == 0 {
@@ -121,8 +104,9 @@ impl Director {
     /// A destination begins or ends to concern packets: those to the virtual address of its
     /// connections, also after its service is gone, and those from a real server of NAT.
     pub(super) fn concern_destination(&mut self, d: &Destination, begins: bool) {
-        if let ServiceKey::Address { address, .. } = d.service {
-            self.concern(address.ip(), begins);
+        match d.service {
+            ServiceKey::Address { address, .. } => self.concern(address.ip(), begins),
+            ServiceKey::Fwmark(mark) => self.concern_mark(mark, begins),
         }
         if d.spec.method == ForwardingMethod::Masq {
             self.concern(d.spec.address.ip(), begins);
@@ -141,9 +125,8 @@ impl Director {
     pub(super) fn settle(&mut self) {
         self.wanted.prefilter.clear();
         self.wanted.prefilter.extend_from_slice(self.prefilter.words());
+        let everything = self.settle_marks();
         let settings = &mut self.wanted.settings;
-        settings.mark_rules = u32::try_from(self.marks.len()).unwrap_or(u32::MAX);
-        let everything = self.marks.iter().any(|rule| mark_addresses(rule).is_none());
         for (flag, on) in [
             (settings_flags::FTP, self.ftp_services > 0),
             (settings_flags::ANY_PORT, self.any_port_services > 0),
@@ -162,9 +145,4 @@ pub(super) fn is_every_port(key: &ServiceKey) -> bool {
         }
         ServiceKey::Fwmark(_) => false,
     }
-}
-
-/// The addresses that rules concern, of those rules whose addresses are few.
-fn concerned(rules: &[MarkRule]) -> Vec<IpAddr> {
-    rules.iter().filter_map(mark_addresses).flatten().collect()
 }

@@ -9,12 +9,12 @@ const MOST_BITS: u8 = 32;
 
 /// A network that outer source addresses come from: at most 2^32 addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
+pub struct OuterNetwork {
     address: IpAddr,
     prefix: u8,
 }
 
-impl Network {
+impl OuterNetwork {
     /// The network of an address and a prefix length; `None` where the prefix is longer than the address, or the network
     /// has more than 2^32 addresses (IPv6: prefixes shorter than 96).
     #[must_use]
@@ -43,7 +43,7 @@ impl Network {
     }
 }
 
-impl FromStr for Network {
+impl FromStr for OuterNetwork {
     type Err = ();
 
     /// Reads `10.0.0.0/16` and the like; an address alone is one address.
@@ -62,7 +62,7 @@ impl FromStr for Network {
     }
 }
 
-impl fmt::Display for Network {
+impl fmt::Display for OuterNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix)
     }
@@ -75,7 +75,7 @@ pub struct TunnelSettings {
     pub mss_clamp: Option<bool>,
     /// Where the outer source addresses of IPIP and GRE come from, another one for each flow; the director's own
     /// address where nobody says.
-    pub outer_source: Option<Network>,
+    pub outer_source: Option<OuterNetwork>,
 }
 
 impl TunnelSettings {
@@ -103,12 +103,12 @@ mod tests {
             ("2001:db8::1:2/120", 8, "2001:db8::1:0/120"),
             ("2001:db8::1", 0, "2001:db8::1/128"),
         ] {
-            let network: Network = text.parse().unwrap();
+            let network: OuterNetwork = text.parse().unwrap();
             assert_eq!((network.host_bits(), network.to_string().as_str()), (bits, shown));
         }
         for text in ["", "10.0.0.0/33", "10.0.0.0/-1", "2001:db8::/95", "2001:db8::/129", "x/8", "10.0.0.0/"]
         {
-            assert_eq!(text.parse::<Network>(), Err(()), "{text}");
+            assert_eq!(text.parse::<OuterNetwork>(), Err(()), "{text}");
         }
     }
 

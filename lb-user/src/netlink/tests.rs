@@ -340,7 +340,7 @@ fn who_answers_for_an_address_is_found_out() {
         ] {
             assert_eq!(found.get(&ip(address)), Some(&expected), "{address}");
         }
-        // A new one is asked about at once, the others are not told again.
+        // A new one is asked about at once, not with the next round.
         site.server.shell("ip address add 192.0.2.77/24 dev eth1");
         let all: Vec<&str> = addresses.into_iter().chain(["192.0.2.77"]).collect();
         ask(&mut site, &all).await;

@@ -7,7 +7,7 @@ use lb_common::family::{Family, V4, V6, bytes};
 use lb_common::fwd;
 
 use crate::model::{
-    DestinationSpec, ForwardingMethod, Fwmark, MarkRule, Netmask, Network, Persistence, Protocol, Scheduler,
+    DestinationSpec, ForwardingMethod, Fwmark, Netmask, OuterNetwork, Persistence, Protocol, Scheduler,
     SchedulerFlags, ServiceKey, ServiceSpec, Tunnel, TunnelChecksum, TunnelKind,
 };
 
@@ -95,7 +95,7 @@ pub fn put_tunnel(
     d: &mut abi::Destination,
     tunnel: Tunnel,
     source: Option<IpAddr>,
-    network: Option<Network>,
+    network: Option<OuterNetwork>,
 ) {
     d.tunnel_kind = match tunnel.kind {
         TunnelKind::Ipip => fwd::TunnelKind::Ipip,
@@ -151,42 +151,6 @@ pub fn mask_bytes(netmask: Netmask) -> [u8; 16] {
     }
 }
 
-/// A rule that gives marks, as the map holds it.
-#[must_use]
-pub fn mark_rule(rule: &MarkRule) -> abi::MarkRule {
-    let mask = match rule.destination {
-        IpAddr::V4(_) => {
-            let host = 32 - u32::from(rule.prefix.min(32));
-            V4::wide(u32::MAX.checked_shl(host).unwrap_or(0).to_be_bytes())
-        }
-        IpAddr::V6(_) => mask_bytes(Netmask::V6(rule.prefix)),
-    };
-    let address = u128::from_ne_bytes(wide(rule.destination)) & u128::from_ne_bytes(mask);
-    abi::MarkRule {
-        address: address.to_ne_bytes(),
-        mark: rule.mark,
-        first_port: rule.first_port,
-        last_port: rule.last_port,
-        prefix: rule.prefix,
-        family: if rule.destination.is_ipv6() { 6 } else { 4 },
-        protocol: rule.protocol.map_or(0, Protocol::number),
-        _pad: [0; 5],
-    }
-}
-
-/// The inverse of [`mark_rule`]; a protocol that is none of ours reads as every one.
-#[must_use]
-pub fn mark_rule_of(rule: &abi::MarkRule) -> MarkRule {
-    MarkRule {
-        destination: narrow(rule.family == 6, &rule.address),
-        prefix: rule.prefix,
-        protocol: Protocol::from_number(rule.protocol),
-        first_port: rule.first_port,
-        last_port: rule.last_port,
-        mark: rule.mark,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,7 +168,7 @@ mod tests {
     #[test]
     fn tunnels_come_back_as_they_were_given() {
         let source: IpAddr = "198.51.100.1".parse().unwrap();
-        let network = Network::new("10.1.2.3".parse().unwrap(), 16);
+        let network = OuterNetwork::new("10.1.2.3".parse().unwrap(), 16);
         for kind in [TunnelKind::Ipip, TunnelKind::Gue, TunnelKind::Gre] {
             for checksum in [TunnelChecksum::None, TunnelChecksum::Checksum, TunnelChecksum::Remote] {
                 let given = Tunnel { kind, port: 6080, checksum };
@@ -226,23 +190,5 @@ mod tests {
         let ipip = Tunnel { kind: TunnelKind::Ipip, port: 0, checksum: TunnelChecksum::None };
         put_tunnel(&mut d, ipip, None, network);
         assert_eq!((d.tunnel_source, d.tunnel_flags), ([0; 16], 0));
-    }
-
-    #[test]
-    fn mark_rules_come_back_masked() {
-        for (a, prefix, masked) in
-            [("192.0.2.7", 31, "192.0.2.6"), ("192.0.2.7", 0, "0.0.0.0"), ("2001:db8::7", 126, "2001:db8::4")]
-        {
-            let rule = MarkRule {
-                destination: a.parse().unwrap(),
-                prefix,
-                protocol: Some(Protocol::Udp),
-                first_port: 1,
-                last_port: 9,
-                mark: 5,
-            };
-            let back = mark_rule_of(&mark_rule(&rule));
-            assert_eq!(back, MarkRule { destination: masked.parse().unwrap(), ..rule });
-        }
     }
 }

@@ -17,8 +17,10 @@ pub fn plan(desired: &Layout, observed: &Layout) -> Vec<MapOp> {
     // Meanwhile both the old and the new services are reached.
     let between: Vec<u64> = desired.prefilter.iter().zip(&observed.prefilter).map(|(d, o)| d | o).collect();
     prefilter(&between, &observed.prefilter, &mut ops);
-    if desired.marks != observed.marks {
-        ops.push(MapOp::PutMarks { rules: desired.marks.clone() });
+    for (first, rules) in &desired.marks {
+        if observed.marks.get(first) != Some(rules) {
+            ops.push(MapOp::PutMarks { first: *first, rules: rules.clone() });
+        }
     }
     let kept = observed.settings.flags & REACH;
     let first = Settings { flags: desired.settings.flags | kept, ..desired.settings };

@@ -9,17 +9,19 @@ mod diff;
 mod extent;
 mod layout;
 mod maglev;
+mod marks;
 mod ops;
 mod prefilter;
 mod slots;
 
 pub use self::convert::{
-    destination_address, destination_spec, interface_index, mark_rule, mark_rule_of, mask_bytes, put_tunnel,
-    service_key, service_spec, tunnel_source, wide,
+    destination_address, destination_spec, interface_index, mask_bytes, put_tunnel, service_key,
+    service_spec, tunnel_source, wide,
 };
 pub use self::diff::plan;
-pub use self::extent::Extents;
+pub use self::extent::{Extents, GRACE};
 pub use self::layout::Layout;
+pub use self::marks::{mark_addresses, mark_rule, mark_rule_of, next_area};
 pub use self::ops::{Capacity, MapOp, Observed};
-pub use self::prefilter::{Prefilter, mark_addresses};
+pub use self::prefilter::Prefilter;
 pub use self::slots::{Member, Weights, length, resume, table, weights};

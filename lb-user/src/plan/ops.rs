@@ -1,5 +1,7 @@
 //! Operations on the maps, in the order in which they are to be executed.
 
+use std::sync::Arc;
+
 use lb_common::abi::{Destination, Hop, Interface, MarkRule, Schedule, Service, Settings};
 
 use crate::model::ServiceKey;
@@ -80,10 +82,12 @@ pub enum MapOp {
         /// Key.
         key: ServiceKey,
     },
-    /// Writes the rules that give marks; unused elements are zeroed.
+    /// Writes a list of rules that give marks, to where none is read.
     PutMarks {
+        /// First element.
+        first: u32,
         /// The rules in order.
-        rules: Vec<MarkRule>,
+        rules: Arc<[MarkRule]>,
     },
     /// Replaces words of the prefilter: (index, word).
     PutPrefilter {
@@ -91,7 +95,7 @@ pub enum MapOp {
         words: Vec<(u32, u64)>,
     },
     /// Stores those settings that a running daemon may change, each by aligned stores: timeouts, flags,
-    /// mark rules, reuse mode, ICMP limits, route generation. Table masks and seeds stay.
+    /// which lists of mark rules are read, reuse mode, ICMP limits, route generation. Table masks and seeds stay.
     PutSettings {
         /// The settings.
         value: Box<Settings>,
@@ -116,8 +120,8 @@ pub struct Observed {
     pub schedules: Vec<(u32, Schedule)>,
     /// Slots in use, in the order of `services`.
     pub slots: Vec<Vec<u32>>,
-    /// Rules that give marks, as many as the settings say.
-    pub marks: Vec<MarkRule>,
+    /// The lists of rules that give marks, IPv4 and IPv6: those that the settings name.
+    pub marks: [Vec<MarkRule>; 2],
     /// The settings.
     pub settings: Settings,
     /// The prefilter's bitmap.

@@ -19,26 +19,11 @@ use crate::{Site, interrupt};
 pub const SMALL_TABLES: &str =
     "[tables]\nconnections = 4096\nservices = 256\ndestinations = 1024\nslots = 65536\n";
 
-/// The marks of the recordings: TCP to 192.0.2.1 ports 80 and 443 is 1, anything to 192.0.2.2 to .16 is 2.
-pub const RECORDED_MARKS: &str = r#"
-[[mark]]
-destination = "192.0.2.1/32"
-protocol = "tcp"
-ports = [80, 443]
-mark = 1
-[[mark]]
-destination = "192.0.2.2/31"
-mark = 2
-[[mark]]
-destination = "192.0.2.4/30"
-mark = 2
-[[mark]]
-destination = "192.0.2.8/29"
-mark = 2
-[[mark]]
-destination = "192.0.2.16/32"
-mark = 2
-"#;
+/// The marks of the recordings by lbadm's commands: TCP to 192.0.2.1 ports 80 and 443 is 1, anything to 192.0.2.2 to .16 is 2.
+pub const RECORDED_MARKS: [&str; 2] = [
+    "mark -t mangle -A PREROUTING -d 192.0.2.1 -p tcp -m multiport --dports 80,443 -j MARK --set-mark 1",
+    "mark -t mangle -A PREROUTING -m iprange --dst-range 192.0.2.2-192.0.2.16 -j MARK --set-mark 2",
+];
 
 /// lbd answers and forwards within this time.
 const START: Duration = Duration::from_secs(20);
@@ -51,6 +36,8 @@ pub struct DirectorOptions {
     pub interfaces: Vec<String>,
     /// Configuration (TOML), [`SMALL_TABLES`] where `None`.
     pub config: Option<String>,
+    /// The host it runs on, `director` where `None`; give each of several an instance of its own.
+    pub host: Option<String>,
     /// `--instance`, `test` where `None`.
     pub instance: Option<String>,
     /// Whether it may outlive us ([`Director::keep`]).
@@ -100,7 +87,8 @@ impl Director {
         link_tools(site.dir())?;
         fs::write(site.dir().join("lbd.toml"), options.config.as_deref().unwrap_or(SMALL_TABLES))
             .context("cannot write lbd's configuration")?;
-        let (dir, bpffs, namespace) = (site.dir().to_owned(), site.bpffs(), site.director());
+        let namespace = options.host.map_or_else(|| site.director(), |host| site.host(&host));
+        let (dir, bpffs) = (site.dir().to_owned(), site.bpffs());
         let keepable = options.keepable;
         let process = spawn(&namespace, &dir, &bpffs, &instance, &interfaces, keepable)?;
         let mut director = Self { process, namespace, dir, bpffs, instance, interfaces, keepable };

@@ -8,14 +8,15 @@ use aya::{
     maps::{HashMap, MapData, PerCpuArray, ProgramArray},
     programs::{ProgramFd, Xdp},
 };
+use lb_common::abi::programs::{ENCAP4, ENCAP6, OPEN4, OPEN6, RELATED4, RELATED6};
 use lb_common::{
     abi::{
-        Connection4, Counters, Counts, Destination, ENCAP4, ENCAP6, FlowKey4, Hop, Interface, OPEN4, OPEN6,
-        Service, Settings, WAYS, connection_flags, destination_flags,
+        Connection4, Counters, Counts, Destination, FlowKey4, Hop, Interface, Service, Settings, WAYS,
+        connection_flags, destination_flags,
     },
     conn::tcp,
     family::{Family, Ports, V4, V6},
-    flow_table::Place,
+    flow_table::{Place, elements},
     fwd::ForwardingMethod,
     hash,
     reason::Reason,
@@ -50,8 +51,8 @@ const SEED: [u64; 4] =
 const HZ: u32 = 1000;
 
 /// Programs of the director, as in the shipped object.
-pub(super) const DIRECTOR: [&str; 8] =
-    ["director", "open4", "open6", "encap4", "encap6", "clock", "empty", "pass"];
+pub(super) const DIRECTOR: [&str; 10] =
+    ["director", "open4", "open6", "encap4", "encap6", "related4", "related6", "clock", "empty", "pass"];
 /// What is measured beside them.
 const PROBES: [&str; 8] = ["again4", "again6", "anew4", "flows4", "lookup", "hit", "bucket", "parsed"];
 
@@ -82,8 +83,8 @@ impl Site {
     pub(super) fn open(object: &[u8], small: bool) -> Result<Self> {
         let buckets = if small { FEW_BUCKETS } else { BUCKETS };
         let mut ebpf = EbpfLoader::new()
-            .map_max_entries("CONNECTIONS4", buckets)
-            .map_max_entries("CONNECTIONS6", FEW_BUCKETS)
+            .map_max_entries("CONNECTIONS4", elements(buckets))
+            .map_max_entries("CONNECTIONS6", elements(FEW_BUCKETS))
             .map_max_entries("FLOWS", if small { 1 } else { super::flows::MOST })
             .map_max_entries("MANY", if small { 1024 } else { MANY })
             .load(object)
@@ -95,9 +96,16 @@ impl Site {
             fds.insert(name, program.fd()?.try_clone()?);
         }
         let mut openers = program_array(&mut ebpf, "OPENERS")?;
-        for (index, name) in [(OPEN4, "open4"), (OPEN6, "open6"), (ENCAP4, "encap4"), (ENCAP6, "encap6")] {
+        for (place, name) in [
+            (ENCAP4, "encap4"),
+            (ENCAP6, "encap6"),
+            (OPEN4, "open4"),
+            (OPEN6, "open6"),
+            (RELATED4, "related4"),
+            (RELATED6, "related6"),
+        ] {
             if let Some(fd) = fds.get(name) {
-                openers.set(index, fd, 0)?;
+                openers.set(place, fd, 0)?;
             }
         }
         configure(&mut ebpf, buckets)?;
@@ -211,7 +219,7 @@ impl Site {
     /// # Errors
     /// When a map cannot be written.
     pub(super) fn clear(&mut self) -> Result<()> {
-        for bucket in 0..self.buckets {
+        for bucket in 0..elements(self.buckets) {
             self.connections.set(bucket, [0; 256], 0)?;
         }
         for id in 0..DESTINATIONS * 3 + 1 {

@@ -7,24 +7,22 @@ use super::blank::blank;
 use super::{HostTables, random_number};
 use crate::abi::{
     Destination, Entry4, Entry6, FwmarkKey, ICMP_BUCKETS, INTERFACES, Interface, LOCALITY_MEMBERS, Locality,
-    LocalityKey, LocalityRef, MARK_RULES, MarkRule, Schedule, Service, ServiceKey4, ServiceKey6, Settings,
+    LocalityKey, LocalityRef, MarkRule, Schedule, Service, ServiceKey4, ServiceKey6, Settings,
 };
 use crate::family::{Family, V4, V6};
 use crate::limit::{self, Limit};
 use crate::reason::Reason;
 use crate::tables::{Count, Direction, FlowTable, Opening, Route, Store, Tables, Walk};
 
-const NO_INTERFACE: Interface =
-    Interface { ifindex: 0, flags: 0, mac: 0, second_mac: 0, mtu: 0, _reserved: 0 };
-const NO_RULE: MarkRule = MarkRule {
-    address: [0; 16],
-    mark: 0,
-    first_port: 0,
-    last_port: 0,
-    prefix: 0,
-    family: 0,
-    protocol: 0,
-    _pad: [0; 5],
+const NO_INTERFACE: Interface = Interface {
+    ifindex: 0,
+    flags: 0,
+    mac: 0,
+    second_mac: 0,
+    mtu: 0,
+    _reserved: 0,
+    name: [0; 2],
+    _room: [0; 2],
 };
 
 impl Tables for HostTables {
@@ -55,7 +53,8 @@ impl Tables for HostTables {
     }
 
     fn mark_rule(&self, n: u32) -> Option<&MarkRule> {
-        (n < MARK_RULES).then(|| self.marks.get(n as usize).unwrap_or(&NO_RULE))
+        // Nobody asks for more than the settings name.
+        self.marks.get(n as usize)
     }
 
     fn fwmark(&self, key: &FwmarkKey) -> Option<&Service> {
@@ -157,6 +156,14 @@ impl Tables for HostTables {
             *bucket = after;
             allowed
         })
+    }
+
+    fn is_shed(&self, rate: u32) -> bool {
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(bucket) = limits.get_mut(ICMP_BUCKETS as usize + 1) else { return false };
+        let (seen, shed) = limit::turn(bucket.tokens, rate);
+        bucket.tokens = seen;
+        shed
     }
 
     fn walk<W: Walk>(&self, count: u32, walk: &mut W) {

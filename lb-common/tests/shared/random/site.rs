@@ -2,14 +2,14 @@
 
 use std::net::IpAddr;
 
-use lb_common::abi::{Destination, Hop, MarkRule, destination_flags, settings_flags, tunnel_flags};
+use lb_common::abi::{Destination, Hop, destination_flags, settings_flags, tunnel_flags};
 use lb_common::conn::protocol;
 use lb_common::fwd::ForwardingMethod;
 use lb_common::sched::Scheduler;
 use lb_common::testing::{HostTables, ServiceSpec};
 
 use super::super::frames::GUE_PORT;
-use super::{OTHER_IFINDEX, OTHER_MAC, PORTS, Random, Site, VIRTUAL4, VIRTUAL6, ip};
+use super::{OTHER_IFINDEX, OTHER_MAC, PORTS, Random, Site, VIRTUAL4, VIRTUAL6, ip, marks};
 
 /// Schedulers that choose the same on both sides. twos draws numbers that the kernel does not let be set: it has tests of its
 /// own.
@@ -29,7 +29,7 @@ const SCHEDULERS: [Scheduler; Scheduler::ALL.len() - 1] = [
     Scheduler::Lblcr,
 ];
 
-fn wide(address: IpAddr) -> [u8; 16] {
+pub(super) fn wide(address: IpAddr) -> [u8; 16] {
     match address {
         IpAddr::V4(a) => {
             let [a, b, c, d] = a.octets();
@@ -51,7 +51,8 @@ fn real(family: u8, n: u32) -> IpAddr {
 impl Site {
     /// A site of tables with at most `buckets` buckets each, a power of two.
     pub(crate) fn new(random: &mut Random, buckets: u32) -> Self {
-        let small = buckets >> random.below(buckets.trailing_zeros() + 1);
+        let crowded = random.once_in(6);
+        let small = if crowded { 1 } else { buckets >> random.below(buckets.trailing_zeros() + 1) };
         let mut tables = HostTables::new(buckets);
         let settings = &mut tables.settings;
         settings.buckets4 = small - 1;
@@ -66,10 +67,17 @@ impl Site {
             (settings_flags::NO_PREFILTER, 4),
             (settings_flags::SLOPPY_TCP, 6),
             (settings_flags::EXPIRE_QUIESCENT_TEMPLATE, 3),
+            (settings_flags::SECURE_TCP, 3),
+            (settings_flags::EXPIRE_NODEST, 3),
+            (settings_flags::EXPIRE_NODEST_UDP, 2),
+            (settings_flags::KEEP_EXTENDED_TEMPLATE, 3),
         ] {
             if random.once_in(n) {
                 settings.flags |= flag;
             }
+        }
+        if random.once_in(6) {
+            settings.drop_rate = 1 + random.below(4);
         }
         tables.add_interface(OTHER_IFINDEX, OTHER_MAC);
         if random.once_in(3)
@@ -80,9 +88,20 @@ impl Site {
         if random.once_in(25) {
             tables.interfaces.remove(&1);
         }
-        let mut site = Self { tables, members: Vec::new(), served: Vec::new() };
+        let mut site = Self {
+            tables,
+            members: Vec::new(),
+            served: Vec::new(),
+            crowded,
+            marks: [const { Vec::new() }; 2],
+        };
         for id in 0..2 + random.below(5) {
             site.service(random, id);
+        }
+        if site.marks.iter().any(|marks| !marks.is_empty()) {
+            let [four, six] = [0, 1].map(|n| marks::rules(random, n == 1, &site.marks[n]));
+            site.tables.set_marks(&four, &six);
+            site.tables.settings.flags |= settings_flags::NO_PREFILTER;
         }
         site
     }
@@ -132,10 +151,13 @@ impl Site {
         spec.scheduler_flags = random.below(4) as u8;
         spec.one_packet = protocol == protocol::UDP && random.once_in(4);
         if random.once_in(3) {
-            spec.persistence = 250 * random.one_of(&[1, 60, 360]);
+            spec.persistence = if random.once_in(2) {
+                250 * random.one_of(&[1, 60, 360])
+            } else {
+                1 + random.below(250 * 400)
+            };
             if random.once_in(2) {
-                spec.netmask =
-                    if family == 4 { wide(ip("255.255.255.128")) } else { wide(ip("ffff:ffff:ffff::")) };
+                spec.netmask = mask(random, family);
             }
         }
         let port = if spec.persistence != 0 && random.once_in(3) { 0 } else { random.one_of(&PORTS) };
@@ -143,10 +165,10 @@ impl Site {
             (0..random.below(5)).map(|_| self.destination(random, family, port)).collect();
         let address = random.one_of(if family == 4 { &VIRTUAL4 } else { &VIRTUAL6 });
         self.served.push((ip(address), port, protocol));
-        if random.once_in(6) {
+        if random.once_in(4) {
             let mark = 1 + random.below(2);
             self.tables.add_fwmark(id, mark, u32::from(family), &spec, &members);
-            self.rules(random, family, mark, ip(address));
+            self.marks[usize::from(family == 6)].push(mark);
             return;
         }
         match ip(address) {
@@ -154,27 +176,17 @@ impl Site {
             IpAddr::V6(a) => self.tables.add_service6(id, a.octets(), port, protocol, &spec, &members),
         }
     }
+}
 
-    /// Rules that give a mark to some of what goes to an address.
-    fn rules(&mut self, random: &mut Random, family: u8, mark: u32, address: IpAddr) {
-        for _ in 0..1 + random.below(2) {
-            let prefix = random.one_of(if family == 4 { &[32, 24, 0, 31] } else { &[128, 48, 0, 65] });
-            let bits = u128::from_be_bytes(wide(address))
-                & u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-            let first_port = random.one_of(&[0, 80]);
-            self.tables.marks.push(MarkRule {
-                address: bits.to_be_bytes(),
-                mark,
-                first_port,
-                last_port: random.one_of(&[first_port, 443, u16::MAX]),
-                prefix,
-                family,
-                protocol: random.one_of(&[0, protocol::TCP]),
-                _pad: [0; 5],
-            });
-        }
-        self.tables.settings.mark_rules = self.tables.marks.len() as u32;
-        self.tables.settings.flags |= settings_flags::NO_PREFILTER;
+/// A mask of clients: nearly always a prefix, now and then any bits, which ipvsadm takes for IPv4.
+fn mask(random: &mut Random, family: u8) -> [u8; 16] {
+    let bits = |width: u32, random: &mut Random| u128::MAX << (width - 1 - random.below(width));
+    match family {
+        4 if random.once_in(8) => wide(IpAddr::from((random.next() as u32).to_be_bytes())),
+        4 if random.once_in(3) => wide(ip("255.255.255.128")),
+        4 => wide(IpAddr::from((bits(32, random) as u32).to_be_bytes())),
+        _ if random.once_in(3) => wide(ip("ffff:ffff:ffff::")),
+        _ => bits(128, random).to_be_bytes(),
     }
 }
 

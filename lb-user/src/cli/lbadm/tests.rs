@@ -2,14 +2,15 @@
 
 use clap::CommandFactory;
 
+use super::super::ipvsadm::NoNames;
 use super::*;
 use crate::api::{
     AnsweredElsewhere, DestinationView, ErrorKind, InterfaceStatus, Neighbour, Rates, ReasonCount,
     ServiceView, Stats, Status,
 };
 use crate::model::{
-    DestinationSpec, ForwardingMethod, Fwmark, MarkRule, Netmask, Owner, Persistence, Protocol, Scheduler,
-    SchedulerFlags, ServiceKey, ServiceSpec,
+    DestinationSpec, ForwardingMethod, Fwmark, MarkOwner, MarkRule, MarkTarget, Netmask, OwnedMarkRule,
+    Owner, Persistence, PortSpan, Ports, Protocol, Scheduler, SchedulerFlags, ServiceKey, ServiceSpec, Test,
 };
 
 /// Gives one prepared answer to whatever is asked.
@@ -39,7 +40,7 @@ fn detach_names_the_interfaces_or_says_why_not() {
 fn printed(words: &[&str], answer: Result<Vec<Response>, ControlError>) -> (u8, String, String) {
     let cli = Cli::try_parse_from(["lbadm"].iter().chain(words)).unwrap();
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let code = run(cli.command, &mut Prepared(answer), &mut out, &mut err).unwrap();
+    let code = run(cli.command, &mut Prepared(answer), &NoNames, &mut out, &mut err).unwrap();
     (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
 }
 
@@ -217,32 +218,38 @@ warning: nobody answers ARP for 192.0.2.1
 
 #[test]
 fn marks_in_their_order() {
-    let rule = |text: &str, prefix, protocol, first_port, last_port, mark| MarkRule {
-        destination: text.parse().unwrap(),
-        prefix,
-        protocol,
-        first_port,
-        last_port,
-        mark,
+    let owned = |rule: MarkRule, owner| OwnedMarkRule { rule, owner };
+    let web = MarkRule {
+        destination: Some(Test::is("192.0.2.2/31".parse().unwrap())),
+        protocol: Some(Test::is(6)),
+        destination_ports: Some(Test::is(Ports(vec![PortSpan::one(80), PortSpan::one(443)]))),
+        ..MarkRule::new(false, MarkTarget::set(1))
     };
+    let peer = MarkRule {
+        mac: Some(Test::not("02:00:00:00:00:09".parse().unwrap())),
+        comment: "not the peer".to_owned(),
+        ..MarkRule::new(false, MarkTarget::Mark { value: 4, mask: 4 })
+    };
+    let six = MarkRule::new(true, MarkTarget::Accept);
     let rules = vec![
-        rule("192.0.2.2", 31, Some(Protocol::Tcp), 80, 80, 1),
-        rule("192.0.2.2", 31, Some(Protocol::Udp), 1000, 2000, 2),
-        rule("2001:db8::", 32, None, 0, 65_535, 4_000_000_000),
+        owned(web, MarkOwner::Configuration),
+        owned(peer, MarkOwner::Operator),
+        owned(six, MarkOwner::Import),
     ];
     let (code, out, _) = printed(&["marks"], Ok(vec![Response::Marks { rules: rules.clone() }]));
     assert_eq!(code, 0);
     assert_eq!(
         out,
         "\
-DESTINATION    PROTOCOL  PORTS      MARK
-192.0.2.2/31   tcp       80         1
-192.0.2.2/31   udp       1000-2000  2
-2001:db8::/32  every     every      4000000000
+IPV4  MARK    OWNER          PACKETS
+1     1       configuration  -d 192.0.2.2/31 -p tcp -m multiport --dports 80,443
+2     or 0x4  operator       -m mac ! --mac-source 02:00:00:00:00:09 -m comment --comment \"not the peer\"
+IPV6  MARK    OWNER   PACKETS
+1     accept  import  every one
 "
     );
     let (_, out, _) = printed(&["marks", "--json"], Ok(vec![Response::Marks { rules: rules.clone() }]));
-    assert_eq!(serde_json::from_str::<Vec<MarkRule>>(&out).unwrap(), rules);
+    assert_eq!(serde_json::from_str::<Vec<OwnedMarkRule>>(&out).unwrap(), rules);
     assert_eq!(printed(&["marks"], Ok(vec![Response::Marks { rules: vec![] }])).1, "no marks\n");
 }
 
@@ -274,4 +281,39 @@ fn the_command_line_is_sound_and_its_help_shows_both_grammars() {
     for text in ["status", "--instance <NAME>", "lbadm -A|-E SERVICE", "--tun-type ipip|gue|gre"] {
         assert!(help.contains(text), "{text} is not in\n{help}");
     }
+}
+
+#[test]
+fn what_everything_counted() {
+    let stats =
+        Stats { connections: 177, in_packets: 928, out_packets: 510, in_bytes: 69_241, out_bytes: 59_548 };
+    let rates = Rates { connections: 1, in_packets: 20, out_packets: 3, in_bytes: 1300, out_bytes: 4 };
+    let answer = || Ok(vec![Response::Stats { stats, rates }]);
+    let (code, out, _) = printed(&["stats"], answer());
+    assert_eq!(code, 0);
+    let expected = [
+        "             TOTAL  PER SECOND",
+        "connections  177    1",
+        "packets in   928    20",
+        "packets out  510    3",
+        "bytes in     69241  1300",
+        "bytes out    59548  4",
+        "",
+    ];
+    assert_eq!(out, expected.join("\n"));
+    // The columns of /proc/net/ip_vs_stats.
+    let (_, out, _) = printed(&["stats", "--proc"], answer());
+    let expected = [
+        "   Total Incoming Outgoing         Incoming         Outgoing",
+        "   Conns  Packets  Packets            Bytes            Bytes",
+        "      B1      3A0      1FE            10E79             E89C",
+        "",
+        " Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s",
+        "       1       14        3              514                4",
+        "",
+    ];
+    assert_eq!(out, expected.join("\n"));
+    let (_, out, _) = printed(&["stats", "--json"], answer());
+    let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&value["stats"]["in_bytes"], &value["rates"]["in_packets"]), (&69_241.into(), &20.into()));
 }

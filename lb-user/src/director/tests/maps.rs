@@ -50,6 +50,22 @@ impl Maps {
                     );
                 }
             }
+            MapOp::PutMarks { first, rules } => {
+                for ipv6 in [false, true] {
+                    let (start, length) = self.layout.settings.mark_list(ipv6);
+                    assert!(
+                        first + rules.len() as u32 <= start || start + length <= *first,
+                        "mark rules are written while packets read them"
+                    );
+                }
+            }
+            MapOp::PutSettings { value } => {
+                for ipv6 in [false, true] {
+                    let (first, length) = value.mark_list(ipv6);
+                    let rules = self.layout.marks.get(&first).map_or(0, |r| r.len());
+                    assert!(length == 0 || rules == length as usize, "a list that nobody wrote is named");
+                }
+            }
             _ => {}
         }
         self.layout.apply(op);
@@ -116,7 +132,8 @@ impl Tables for Maps {
         self.layout.prefilter[word as usize]
     }
     fn mark_rule(&self, n: u32) -> Option<&MarkRule> {
-        self.layout.marks.get(n as usize)
+        let (first, rules) = self.layout.marks.range(..=n).next_back()?;
+        rules.get((n - first) as usize)
     }
     fn fwmark(&self, _: &FwmarkKey) -> Option<&lb_common::abi::Service> {
         None

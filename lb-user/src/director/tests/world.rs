@@ -35,7 +35,7 @@ pub(super) struct World {
     next: u64,
 }
 
-pub(super) const CAPACITY: Capacity = Capacity { services: 64, destinations: 64, slots: 4096 };
+pub(super) const CAPACITY: Capacity = Capacity { services: 64, destinations: 64, slots: 65_536 };
 
 impl World {
     pub(super) fn new() -> Self {
@@ -98,7 +98,11 @@ impl World {
             schedules: services.iter().map(|(_, s)| (s.id, Live::schedule(&self.maps, s.id))).collect(),
             services,
             destinations: layout.destinations.iter().map(|(id, d)| (*id, *d)).collect(),
-            marks: layout.marks.clone(),
+            marks: [false, true].map(|ipv6| {
+                let (first, rules) = layout.settings.mark_list(ipv6);
+                let list = layout.marks.get(&first).filter(|_| rules != 0);
+                list.map(|l| l.to_vec()).unwrap_or_default()
+            }),
             settings: layout.settings,
             prefilter: layout.prefilter.clone(),
             capacity: self.capacity,
