@@ -85,7 +85,7 @@ pub(crate) fn schedule<F: Family, T: Store<F>>(
     let id = opening.destination;
     let Some(destination) = tables.destination(id) else { return Verdict::Drop(Reason::Internal) };
     tables.account(id, Direction::In, opening.packet.length);
-    to_destination(destination, &opening.packet)
+    to_destination(id, destination, &opening.packet)
 }
 
 /// Whether datagrams of the service are scheduled one by one.

@@ -27,6 +27,8 @@ pub enum Verdict<F: Family> {
     Reply(IcmpError, Reason),
     /// Forwarded.
     Forward(Forward<F>),
+    /// Forwarded through the tunnel of a destination, by its id.
+    Encapsulate(u32),
 }
 
 /// How a packet is forwarded.
@@ -141,7 +143,7 @@ fn existing<F: Family, T: Store<F>>(
         if found.word.has(Word::IN_ONLY) { tcp::Direction::InputOnly } else { tcp::Direction::Input };
     advance(tables, settings, now, packet, found, direction);
     tables.account(id, Direction::In, packet.length);
-    Some(to_destination(destination, packet))
+    Some(to_destination(id, destination, packet))
 }
 
 /// Whether a connection ends with the packet because its destination was removed (ip_vs_core.c: ip_vs_in_hook),
@@ -335,7 +337,11 @@ fn step<F: Family, T: Store<F>>(
 
 /// How a packet from a client reaches its destination.
 #[inline(always)]
-pub(crate) fn to_destination<F: Family>(destination: &Destination, packet: &Packet<F>) -> Verdict<F> {
+pub(crate) fn to_destination<F: Family>(
+    id: u32,
+    destination: &Destination,
+    packet: &Packet<F>,
+) -> Verdict<F> {
     if destination.flags & destination_flags::LOCAL != 0 {
         return Verdict::Pass(Reason::Local);
     }
@@ -346,7 +352,15 @@ pub(crate) fn to_destination<F: Family>(destination: &Destination, packet: &Pack
     if !hop.is_resolved() {
         return Verdict::Drop(Reason::NeighbourUnresolved);
     }
-    match ForwardingMethod::from_u8(destination.method) {
+    let method = ForwardingMethod::from_u8(destination.method);
+    if method == Some(ForwardingMethod::Tunnel) {
+        return Verdict::Encapsulate(id);
+    }
+    // An MTU of 0, unknown, is the greatest here.
+    if packet.length.wrapping_sub(1) > destination.mtu.wrapping_sub(1) {
+        return Verdict::Reply(IcmpError::TooBig(destination.mtu), Reason::PacketTooBig);
+    }
+    match method {
         Some(ForwardingMethod::DirectRoute) => Verdict::Forward(Forward {
             hop,
             rewrite: Rewrite::None,

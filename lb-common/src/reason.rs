@@ -68,7 +68,8 @@ reasons! {
     ClientUnresolved = 18, "client-unresolved", drop: true;
     /// Another processor is changing the same place of the connection table.
     Contended = 19, "contended", drop: true;
-    /// The frame could not be rewritten: no room, or shorter than its headers say.
+    /// The frame could not be rewritten: no room, shorter than its headers say, or too long for a checksum over all
+    /// of it.
     RewriteFailed = 20, "rewrite-failed", drop: true;
     /// A map that the program needs is missing an element: a defect.
     Internal = 21, "internal", drop: true;
@@ -76,6 +77,12 @@ reasons! {
     MethodUnsupported = 22, "method-unsupported", drop: true;
     /// A packet that would open a connection, dropped because `drop_packet` is active.
     Shed = 23, "drop-packet", drop: true;
+    /// The packet does not fit on the way to its destination and must not be fragmented; answered with
+    /// fragmentation needed, or packet too big.
+    PacketTooBig = 24, "packet-too-big", drop: true;
+    /// The packet does not fit on the way to its destination. It might be fragmented, which XDP cannot: the stack,
+    /// which could, would take a packet to a virtual address for its own.
+    NotFragmented = 25, "not-fragmented", drop: true;
 }
 
 #[cfg(test)]

@@ -117,7 +117,7 @@ fn to_server<F: Family, T: Store<F>>(tables: &T, packet: &Packet<F>, found: Foun
         return Way::As(Verdict::Drop(Reason::DestinationRemoved));
     }
     tables.account(id, Direction::In, packet.length);
-    match to_destination(destination, packet) {
+    match to_destination(id, destination, packet) {
         Verdict::Forward(forward) if forward.rewrite == Rewrite::Destination => {
             let (rewrite, address) = (forward.rewrite, forward.address);
             Way::Translated(forward.hop, Translation { rewrite, address, port })
@@ -175,7 +175,7 @@ pub(crate) fn translate<F: Related, Fr: Frame>(
 ) -> Option<()> {
     let outer_source = to.rewrite == Rewrite::Source;
     let inner_source = !outer_source;
-    F::age(frame, packet)?;
+    F::age(frame, packet.ttl)?;
     let old = if outer_source { packet.source } else { packet.destination };
     let outer = F::readdress(frame, old, to.address, outer_source)?;
     let (inner, mut error) = F::requote(frame, quote, to.address, inner_source)?;

@@ -5,7 +5,7 @@ use crate::connect::schedule;
 use crate::direct::{Verdict, direct, read};
 use crate::family::{Family, V4, V6};
 use crate::frame::Frame;
-use crate::fwd::{Forwardable, address_frame, rewrite};
+use crate::fwd::{Encapsulated, Through, address_frame, rewrite, through};
 use crate::icmp::{Icmp, IcmpError};
 use crate::parse::{self, Link, Packet, Parse};
 use crate::reason::Reason;
@@ -25,12 +25,14 @@ pub enum Action {
     Redirect(u32),
     /// No connection has it: [`open`] decides.
     Open,
+    /// Out through the tunnel of the destination of this id: [`encapsulate`].
+    Encapsulate(u32),
     /// Of no transport protocol that is balanced: [`related`] decides.
     Related,
 }
 
 /// Directs a frame that came in by interface `ifindex`. [`Action::Open`] asks for [`open`] with the
-/// same, untouched frame.
+/// same, untouched frame, [`Action::Encapsulate`] for [`encapsulate`].
 #[inline(always)]
 pub fn run<T: Store<V4> + Store<V6>, Fr: Frame>(tables: &T, frame: &mut Fr, ifindex: u32) -> Action {
     match parse::link(frame) {
@@ -42,7 +44,7 @@ pub fn run<T: Store<V4> + Store<V6>, Fr: Frame>(tables: &T, frame: &mut Fr, ifin
 
 /// A frame of family `F`: its connection's, or one that [`open`] is to look at.
 #[inline(always)]
-fn connected<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
+fn connected<F: Parse + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
     tables: &T,
     frame: &mut Fr,
     ifindex: u32,
@@ -61,7 +63,7 @@ fn connected<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
 /// Directs a frame of family `F` that has no connection: [`run`] said [`Action::Open`]. A program of its
 /// own in the kernel, because both together would not fit BPF's stack.
 #[inline(always)]
-pub fn open<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
+pub fn open<F: Parse + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
     tables: &T,
     frame: &mut Fr,
     ifindex: u32,
@@ -84,7 +86,7 @@ pub fn open<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
 /// Directs a frame of family `F` that is of no balanced transport protocol: [`run`] said [`Action::Related`]. An ICMP error
 /// about a connection goes where that one goes, everything else to the stack. A program of its own in the kernel.
 #[inline(always)]
-pub fn related<F: Related + Icmp, T: Store<F>, Fr: Frame>(
+pub fn related<F: Related + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
     tables: &T,
     frame: &mut Fr,
     ifindex: u32,
@@ -106,6 +108,32 @@ pub fn related<F: Related + Icmp, T: Store<F>, Fr: Frame>(
     }
 }
 
+/// Sends a frame of family `F` through the tunnel of destination `id`: [`run`] or [`open`] said
+/// [`Action::Encapsulate`]. A program of its own in the kernel, so that those two stay small.
+#[inline(always)]
+pub fn encapsulate<F: Parse + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
+    tables: &T,
+    frame: &mut Fr,
+    ifindex: u32,
+    id: u32,
+) -> Action {
+    let Some(settings) = tables.settings() else { return refuse(tables, Reason::Internal) };
+    let Some(destination) = tables.destination(id) else { return refuse(tables, Reason::Internal) };
+    match through::<F, T, Fr>(tables, settings, frame, destination) {
+        Through::Encapsulated => {
+            send::<F, T, Fr>(tables, frame, destination.hop, Entrance { ifindex, mac: None })
+        }
+        Through::Refused(reason) => refuse(tables, reason),
+        Through::TooLong(most) => match F::network(frame) {
+            Some(network) => {
+                let error = IcmpError::TooBig(most);
+                reply::<F, T, Fr>(tables, frame, network.source, error, Reason::PacketTooBig)
+            }
+            None => refuse(tables, Reason::Malformed),
+        },
+    }
+}
+
 /// Who sent the frame: a hop back.
 #[inline(always)]
 fn sender<Fr: Frame>(frame: &Fr, ifindex: u32) -> Hop {
@@ -124,7 +152,7 @@ struct Entrance {
 
 /// Does what was decided.
 #[inline(always)]
-fn execute<F: Forwardable + Icmp, T: Store<F>, Fr: Frame>(
+fn execute<F: Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
     tables: &T,
     frame: &mut Fr,
     entrance: Entrance,
@@ -133,19 +161,8 @@ fn execute<F: Forwardable + Icmp, T: Store<F>, Fr: Frame>(
 ) -> Action {
     match verdict {
         Verdict::Pass(reason) | Verdict::Drop(reason) => refuse(tables, reason),
-        Verdict::Reply(error, reason) => {
-            if !F::is_unicast(packet.source) {
-                return refuse(tables, reason);
-            }
-            if !tables.icmp_allowed(F::fold(packet.source)) {
-                return refuse(tables, Reason::IcmpRateLimited);
-            }
-            tables.count(reason);
-            let mut taken = frame.take();
-            let answered = answer::<F, Fr>(&mut taken, error);
-            *frame = taken;
-            if answered != 0 { Action::Transmit } else { refuse(tables, Reason::RewriteFailed) }
-        }
+        Verdict::Reply(error, reason) => reply::<F, T, Fr>(tables, frame, packet.source, error, reason),
+        Verdict::Encapsulate(id) => Action::Encapsulate(id),
         Verdict::Forward(forward) => {
             if rewrite(frame, packet, &forward).is_none() {
                 return refuse(tables, Reason::RewriteFailed);
@@ -153,6 +170,34 @@ fn execute<F: Forwardable + Icmp, T: Store<F>, Fr: Frame>(
             send::<F, T, Fr>(tables, frame, forward.hop, entrance)
         }
     }
+}
+
+/// Answers with an ICMP error to `source`, the packet's, if one may go there now.
+#[inline(always)]
+fn reply<F: Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
+    tables: &T,
+    frame: &mut Fr,
+    source: F::Address,
+    error: IcmpError,
+    reason: Reason,
+) -> Action {
+    let error = match error {
+        // Nobody but the sender of a packet that must stay whole is told.
+        IcmpError::TooBig(_) if !F::is_whole(frame) => return refuse(tables, Reason::NotFragmented),
+        IcmpError::TooBig(most) => IcmpError::TooBig(most.max(F::LEAST_MTU)),
+        error => error,
+    };
+    if !F::is_unicast(source) {
+        return refuse(tables, reason);
+    }
+    if !tables.icmp_allowed(F::fold(source)) {
+        return refuse(tables, Reason::IcmpRateLimited);
+    }
+    tables.count(reason);
+    let mut taken = frame.take();
+    let answered = answer::<F, Fr>(&mut taken, error);
+    *frame = taken;
+    if answered != 0 { Action::Transmit } else { refuse(tables, Reason::RewriteFailed) }
 }
 
 /// Makes the frame an ICMP error; 0 where that failed. Not inlined: rare, and a frame of its own.

@@ -91,6 +91,10 @@ pub trait Tables {
     fn count(&self, reason: Reason);
     /// Whether an ICMP error may be sent to a client, by the folded address; takes the tokens.
     fn icmp_allowed(&self, client: u32) -> bool;
+    /// The same number; the kernel's verifier forgets what it knew of it.
+    fn forget(&self, number: u32) -> u32 {
+        number
+    }
     /// Whether a packet that would open a connection is dropped as one of `rate`, which is not 0 (`drop_packet`;
     /// [`crate::limit::turn`]). Never where nothing is scheduled.
     fn is_shed(&self, _rate: u32) -> bool {

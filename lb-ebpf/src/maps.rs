@@ -69,15 +69,15 @@ pub static REASON_COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASO
 /// `drop_packet`. Written by the program.
 #[map]
 pub static ICMP_LIMITS: Array<IcmpBucket> = Array::with_max_entries(ICMP_BUCKETS + 2, 0);
-/// The programs that open connections, by IP version: tail calls. Written by the daemon.
+/// The programs that are tail-called, by `lb_common::abi::programs`. Written by the daemon.
 #[map]
 pub static OPENERS: ProgramArray = ProgramArray::with_max_entries(8, 0);
 /// Room for a connection that is being opened.
 pub type Scratch = [u64; 48];
-/// Room for connections that are being opened, IPv4 and IPv6, for a walk over slots, and for a new element of map
-/// `LOCALITY`, of each CPU. Written by the program.
+/// Room for connections that are being opened, IPv4 and IPv6, for a walk over slots, for a new element of map
+/// `LOCALITY`, and for what one program hands to the next, of each CPU. Written by the program.
 #[map]
-pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(4, 0);
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(5, 0);
 /// Events to the daemon.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(64 * 1024, 0);

@@ -4,21 +4,23 @@ use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
+use lb_common::abi::programs::{ENCAP4, ENCAP6, OPEN4, OPEN6, RELATED4, RELATED6};
 use lb_common::family::{V4, V6};
 use lb_common::frame::Frame as _;
-use lb_common::abi::programs::{OPEN4, OPEN6, RELATED4, RELATED6};
-use lb_common::run::{Action, open, related, run};
+use lb_common::reason::Reason;
+use lb_common::run::{Action, encapsulate, open, related, run};
+use lb_common::tables::Tables as _;
 
 use crate::frame::KernelFrame;
 use crate::maps;
-use crate::tables::KernelTables;
+use crate::tables::{KernelTables, hand_over, handed_over};
 
 /// The director: every frame of its interfaces comes here first.
 #[xdp]
 #[inline(always)]
 pub fn director(ctx: XdpContext) -> u32 {
     let action = run(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx));
-    // The first nibble of the network header tells two programs apart: `run` has checked the rest.
+    // The first nibble of the network header tells programs of the two families apart: `run` has checked the rest.
     match action {
         Action::Open => match version(&ctx) {
             4 => tail_call::<OPEN4>(&ctx),
@@ -30,9 +32,26 @@ pub fn director(ctx: XdpContext) -> u32 {
             6 => tail_call::<RELATED6>(&ctx),
             _ => {}
         },
+        Action::Encapsulate(id) => {
+            if hand_over(id).is_some() {
+                match version(&ctx) {
+                    4 => tail_call::<ENCAP4>(&ctx),
+                    6 => tail_call::<ENCAP6>(&ctx),
+                    _ => {}
+                }
+            }
+            return missing(&ctx);
+        }
         action => return act(action),
     }
     xdp_action::XDP_PASS
+}
+
+/// A program that the daemon has not put there: the packet cannot be forwarded.
+#[inline(always)]
+fn missing(ctx: &XdpContext) -> u32 {
+    KernelTables::new(ctx.ctx).count(Reason::Internal);
+    xdp_action::XDP_DROP
 }
 
 /// IP version of a frame whose link header was read.
@@ -63,28 +82,76 @@ fn tail_call<const PROGRAM: u32>(ctx: &XdpContext) {
 #[xdp]
 #[inline(always)]
 pub fn open4(ctx: XdpContext) -> u32 {
-    act(open::<V4, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)))
+    opened::<ENCAP4>(
+        &ctx,
+        open::<V4, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)),
+    )
 }
 
 /// Opens IPv6 connections.
 #[xdp]
 #[inline(always)]
 pub fn open6(ctx: XdpContext) -> u32 {
-    act(open::<V6, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)))
+    opened::<ENCAP6>(
+        &ctx,
+        open::<V6, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)),
+    )
+}
+
+/// Does what one of them says; `ENCAP` is the program that encapsulates packets of its family.
+#[inline(always)]
+fn opened<const ENCAP: u32>(ctx: &XdpContext, action: Action) -> u32 {
+    let Action::Encapsulate(id) = action else { return act(action) };
+    if hand_over(id).is_some() {
+        tail_call::<ENCAP>(ctx);
+    }
+    missing(ctx)
+}
+
+/// Encapsulates IPv4 packets: a tail call of the director and of the opener.
+#[xdp]
+#[inline(always)]
+pub fn encap4(ctx: XdpContext) -> u32 {
+    let Some(id) = handed_over() else { return missing(&ctx) };
+    act(encapsulate::<V4, _, _>(
+        &KernelTables::new(ctx.ctx),
+        &mut KernelFrame::new(ctx.ctx),
+        ingress(&ctx),
+        id,
+    ))
+}
+
+/// Encapsulates IPv6 packets.
+#[xdp]
+#[inline(always)]
+pub fn encap6(ctx: XdpContext) -> u32 {
+    let Some(id) = handed_over() else { return missing(&ctx) };
+    act(encapsulate::<V6, _, _>(
+        &KernelTables::new(ctx.ctx),
+        &mut KernelFrame::new(ctx.ctx),
+        ingress(&ctx),
+        id,
+    ))
 }
 
 /// Directs what is of no balanced transport protocol over IPv4: errors about connections.
 #[xdp]
 #[inline(always)]
 pub fn related4(ctx: XdpContext) -> u32 {
-    act(related::<V4, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)))
+    opened::<ENCAP4>(
+        &ctx,
+        related::<V4, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)),
+    )
 }
 
 /// The same over IPv6.
 #[xdp]
 #[inline(always)]
 pub fn related6(ctx: XdpContext) -> u32 {
-    act(related::<V6, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)))
+    opened::<ENCAP6>(
+        &ctx,
+        related::<V6, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)),
+    )
 }
 
 #[inline(always)]
@@ -97,7 +164,7 @@ fn ingress(ctx: &XdpContext) -> u32 {
 fn act(action: Action) -> u32 {
     match action {
         Action::Pass | Action::Open | Action::Related => xdp_action::XDP_PASS,
-        Action::Drop => xdp_action::XDP_DROP,
+        Action::Drop | Action::Encapsulate(_) => xdp_action::XDP_DROP,
         Action::Transmit => xdp_action::XDP_TX,
         // SAFETY: a helper without pointers.
         Action::Redirect(to) => unsafe { bpf_redirect(to, 0) as u32 },

@@ -32,6 +32,7 @@ pub use self::mark::{
 pub use self::raw::{opaque, read_raw, through, ways, write_raw};
 pub use self::service::{
     Destination, FwmarkKey, Hop, Service, ServiceKey4, ServiceKey6, destination_flags, service_flags,
+    tunnel_flags,
 };
 pub use self::state::{
     Counters, Counts, Event, IcmpBucket, Interface, Schedule, Settings, event_kind, interface_flags,
@@ -57,6 +58,10 @@ pub mod programs {
     pub const RELATED4: u32 = 5;
     /// The same of IPv6.
     pub const RELATED6: u32 = 7;
+    /// Encapsulates IPv4 packets.
+    pub const ENCAP4: u32 = 1;
+    /// Encapsulates IPv6 packets.
+    pub const ENCAP6: u32 = 2;
 }
 
 /// Rules that give marks, at most in a list; each address family has a list of its own, and each list two

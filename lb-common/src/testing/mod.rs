@@ -13,28 +13,28 @@ pub use self::site::{
 use crate::family::{V4, V6};
 use crate::frame::{Frame, SliceFrame};
 use crate::parse::{self, Link};
-use crate::run::{Action, open, related, run};
+use crate::run::{Action, encapsulate, open, related, run};
 use crate::tables::Store;
 
 /// Bytes in front of a frame that it may grow into (XDP_PACKET_HEADROOM).
 const HEADROOM: usize = 256;
 
 /// Directs a frame as the kernel's programs do one after the other: [`run()`], then [`open`] for a frame
-/// without connection.
+/// without connection, then [`encapsulate`] for one whose destination is behind a tunnel.
 pub fn run_all<T: Store<V4> + Store<V6>, Fr: Frame>(tables: &T, frame: &mut Fr, ifindex: u32) -> Action {
-    match run(tables, frame, ifindex) {
-        Action::Open => match parse::link(frame) {
-            Ok(Link::V4) => open::<V4, T, Fr>(tables, frame, ifindex),
-            Ok(Link::V6) => open::<V6, T, Fr>(tables, frame, ifindex),
-            // `run` asks to open only what it took for one of the two.
-            Err(_) => Action::Pass,
-        },
-        Action::Related => match parse::link(frame) {
-            Ok(Link::V4) => related::<V4, T, Fr>(tables, frame, ifindex),
-            Ok(Link::V6) => related::<V6, T, Fr>(tables, frame, ifindex),
-            Err(_) => Action::Pass,
-        },
-        action => action,
+    // `run` asks for more only where it took the frame for one of the two.
+    let link = parse::link(frame);
+    let action = match (run(tables, frame, ifindex), link) {
+        (Action::Open, Ok(Link::V4)) => open::<V4, T, Fr>(tables, frame, ifindex),
+        (Action::Open, Ok(Link::V6)) => open::<V6, T, Fr>(tables, frame, ifindex),
+        (Action::Related, Ok(Link::V4)) => related::<V4, T, Fr>(tables, frame, ifindex),
+        (Action::Related, Ok(Link::V6)) => related::<V6, T, Fr>(tables, frame, ifindex),
+        (action, _) => action,
+    };
+    match (action, link) {
+        (Action::Encapsulate(id), Ok(Link::V4)) => encapsulate::<V4, T, Fr>(tables, frame, ifindex, id),
+        (Action::Encapsulate(id), Ok(Link::V6)) => encapsulate::<V6, T, Fr>(tables, frame, ifindex, id),
+        (action, _) => action,
     }
 }
 

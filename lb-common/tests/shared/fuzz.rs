@@ -132,7 +132,9 @@ fn hold(tables: &HostTables, frame: &[u8]) {
                 assert_eq!(judge(&after), Ok(()), "{frame:02x?}\n{after:02x?}");
             }
         }
-        Action::Open | Action::Related => panic!("the last program asks for another one"),
+        Action::Open | Action::Related | Action::Encapsulate(_) => {
+            panic!("the last program asks for another one")
+        }
     }
     tables.set_now(tables.now().wrapping_add(1));
 }

@@ -32,6 +32,10 @@ pub enum ProgramName {
     Open4,
     /// Opens IPv6 connections; reached by tail call.
     Open6,
+    /// Encapsulates IPv4 packets; reached by tail call.
+    Encap4,
+    /// Encapsulates IPv6 packets; reached by tail call.
+    Encap6,
     /// IPv4 errors about connections; reached by tail call.
     Related4,
     /// The same of IPv6.
@@ -46,7 +50,10 @@ pub enum ProgramName {
 
 impl ProgramName {
     /// The programs behind the director's tail calls, and their places in map `OPENERS`.
-    pub const TAIL_CALLED: [(u32, Self); 4] = [
+    pub const TAIL_CALLED: [(u32, Self); 6] = [
+        // Those that are jumped to by the others first.
+        (programs::ENCAP4, Self::Encap4),
+        (programs::ENCAP6, Self::Encap6),
         (programs::OPEN4, Self::Open4),
         (programs::OPEN6, Self::Open6),
         (programs::RELATED4, Self::Related4),
@@ -60,6 +67,8 @@ impl ProgramName {
             Self::Director => "director",
             Self::Open4 => "open4",
             Self::Open6 => "open6",
+            Self::Encap4 => "encap4",
+            Self::Encap6 => "encap6",
             Self::Related4 => "related4",
             Self::Related6 => "related6",
             Self::Empty => "empty",

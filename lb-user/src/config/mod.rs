@@ -9,11 +9,14 @@ mod native;
 mod reader;
 mod service;
 mod sysctl;
+mod tunnel;
+
+use std::collections::BTreeMap;
 
 pub use self::diagnostics::{Diagnostic, Diagnostics};
 pub use self::native::parse;
 use crate::model::sysctl::SysctlValue;
-use crate::model::{DestinationSpec, MarkRule, ServiceSpec, Timeouts};
+use crate::model::{DestinationSpec, MarkRule, ServiceKey, ServiceSpec, Timeouts, TunnelSettings};
 
 /// A configuration, each rule of it valid by itself and with the others.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,6 +35,10 @@ pub struct Config {
     pub mh_table_size: Option<u32>,
     /// Interfaces to attach to, beside those of the command line.
     pub interfaces: Vec<String>,
+    /// Settings of all tunnels.
+    pub tunnels: TunnelSettings,
+    /// Settings of the tunnels of services that say something themselves.
+    pub service_tunnels: BTreeMap<ServiceKey, TunnelSettings>,
 }
 
 /// Sizes of the tables; they are fixed while the data path is attached.

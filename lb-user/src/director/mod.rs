@@ -23,6 +23,7 @@ mod settings;
 mod state;
 mod sysctl;
 mod trash;
+mod tunnels;
 mod view;
 mod warnings;
 

@@ -37,6 +37,7 @@ impl Director {
     /// [`super::Event::Config`].
     pub(super) fn reload<L: Live>(&mut self, live: &L, config: &Config, now: Duration) {
         self.reload_warnings.clear();
+        self.set_tunnels(config);
         let keys: BTreeSet<ServiceKey> = config.services.iter().map(|(spec, _)| spec.key).collect();
         let gone =
             self.services.iter().filter(|(key, s)| s.owner == Owner::Configuration && !keys.contains(key));

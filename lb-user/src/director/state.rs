@@ -12,7 +12,7 @@ use super::rates::Estimator;
 use super::{Effect, Event, Link, RequestId};
 use crate::api::{Request, Stats};
 use crate::model::sysctl::SysctlValue;
-use crate::model::{DestinationSpec, Owner, Responder, ServiceKey, ServiceSpec, Timeouts};
+use crate::model::{DestinationSpec, Owner, Responder, ServiceKey, ServiceSpec, Timeouts, TunnelSettings};
 use crate::plan::{Capacity, Extents, Layout, Prefilter};
 
 /// What a director reads of the maps that packets change.
@@ -64,6 +64,9 @@ pub struct Director {
     pub(super) effects: Vec<Effect>,
     pub(super) configured_timeouts: Option<Timeouts>,
     pub(super) configured_sysctls: Vec<SysctlValue>,
+    /// Settings of all tunnels, and of those of services that say something themselves.
+    pub(super) tunnels: TunnelSettings,
+    pub(super) service_tunnels: BTreeMap<ServiceKey, TunnelSettings>,
     /// Warnings of the last reload.
     pub(super) reload_warnings: Vec<String>,
 }

@@ -350,7 +350,7 @@ fn source(frame: &[u8]) -> u32 {
 /// XDP's number of an action (include/uapi/linux/bpf.h: enum xdp_action).
 pub(crate) fn number(action: Action) -> u32 {
     match action {
-        Action::Drop => 1,
+        Action::Drop | Action::Encapsulate(_) => 1,
         Action::Pass | Action::Open | Action::Related => 2,
         Action::Transmit => 3,
         Action::Redirect(_) => 4,

@@ -8,7 +8,7 @@ use aya::{
     maps::{HashMap, MapData, PerCpuArray, ProgramArray},
     programs::{ProgramFd, Xdp},
 };
-use lb_common::abi::programs::{OPEN4, OPEN6, RELATED4, RELATED6};
+use lb_common::abi::programs::{ENCAP4, ENCAP6, OPEN4, OPEN6, RELATED4, RELATED6};
 use lb_common::{
     abi::{
         Connection4, Counters, Counts, Destination, FlowKey4, Hop, Interface, Service, Settings, WAYS,
@@ -51,8 +51,8 @@ const SEED: [u64; 4] =
 const HZ: u32 = 1000;
 
 /// Programs of the director, as in the shipped object.
-pub(super) const DIRECTOR: [&str; 8] =
-    ["director", "open4", "open6", "related4", "related6", "clock", "empty", "pass"];
+pub(super) const DIRECTOR: [&str; 10] =
+    ["director", "open4", "open6", "encap4", "encap6", "related4", "related6", "clock", "empty", "pass"];
 /// What is measured beside them.
 const PROBES: [&str; 8] = ["again4", "again6", "anew4", "flows4", "lookup", "hit", "bucket", "parsed"];
 
@@ -96,9 +96,14 @@ impl Site {
             fds.insert(name, program.fd()?.try_clone()?);
         }
         let mut openers = program_array(&mut ebpf, "OPENERS")?;
-        for (place, name) in
-            [(OPEN4, "open4"), (OPEN6, "open6"), (RELATED4, "related4"), (RELATED6, "related6")]
-        {
+        for (place, name) in [
+            (ENCAP4, "encap4"),
+            (ENCAP6, "encap6"),
+            (OPEN4, "open4"),
+            (OPEN6, "open6"),
+            (RELATED4, "related4"),
+            (RELATED6, "related6"),
+        ] {
             if let Some(fd) = fds.get(name) {
                 openers.set(place, fd, 0)?;
             }

@@ -229,24 +229,23 @@ mod tests {
         let names = Names::new("", "");
         let mut refused = Refused::new(&names);
         let mut notes = Mismatches::default();
-        let tunnel = command("ipvsadm -a -t 192.0.2.1:80 -r 198.51.100.11 -i", "");
+        let engine = command("ipvsadm -A -u 192.0.2.1:5060 -o --pe sip", "");
         for (got, wrong) in [
             (finished(0, ""), true),
             (finished(255, "Memory allocation problem\n"), true),
-            (finished(255, "tunnels are not supported by this version\n"), false),
+            (finished(255, "persistence engines are not supported by this version\n"), false),
         ] {
-            assert_eq!(judge(&tunnel, &got, Some(&mut refused), &mut notes).is_empty(), !wrong, "{got:?}");
+            assert_eq!(judge(&engine, &got, Some(&mut refused), &mut notes).is_empty(), !wrong, "{got:?}");
         }
         assert!(
-            !judge(&tunnel, &finished(255, "not supported"), None, &mut notes).is_empty(),
+            !judge(&engine, &finished(255, "not supported"), None, &mut notes).is_empty(),
             "no allowance"
         );
     }
 
     #[test]
     fn refused_lines_of_a_restore_are_set_apart() {
-        let input =
-            "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 198.51.100.11 -i\n-A -t 192.0.2.2:80 -s rr\n";
+        let input = "-A -t 192.0.2.1:80 -s rr\n-A -u 192.0.2.1:5060 -o --pe sip\n-A -t 192.0.2.2:80 -s rr\n";
         let command = Command {
             scenario: "s".into(),
             cmd: "ipvsadm -R".into(),
@@ -255,7 +254,7 @@ mod tests {
             outcome: Outcome {
                 rc: 255,
                 stdout: String::new(),
-                stderr: "Service already exists\nDestination already exists\nService already exists\n".into(),
+                stderr: "Service already exists\nService already exists\nService already exists\n".into(),
             },
         };
         let names = Names::new("", "");
@@ -264,7 +263,9 @@ mod tests {
         let mut check = |stderr: &str| {
             judge(&command, &got(stderr), Some(&mut Refused::new(&names)), &mut notes).is_empty()
         };
-        assert!(check("Service already exists\ntunnels are not supported\nService already exists\n"));
+        assert!(check(
+            "Service already exists\npersistence engines are not supported\nService already exists\n"
+        ));
         assert!(check("Service already exists\nnot in this version\nhint: use -m\nService already exists\n"));
         assert!(!check("Service already exists\nService already exists\n"), "silently accepted");
     }

@@ -8,17 +8,7 @@ use std::collections::BTreeSet;
 use super::names::Names;
 
 /// Options that this version refuses, and what they are.
-const OPTIONS: [(&str, &str); 9] = [
-    ("-i", "tunnels"),
-    ("--ipip", "tunnels"),
-    ("--tun-type", "tunnels"),
-    ("--tun-port", "tunnels"),
-    ("--tun-csum", "tunnels"),
-    ("--tun-nocsum", "tunnels"),
-    ("--tun-remcsum", "tunnels"),
-    ("--pe", "persistence engines"),
-    ("--sctp-service", "SCTP"),
-];
+const OPTIONS: [(&str, &str); 2] = [("--pe", "persistence engines"), ("--sctp-service", "SCTP")];
 
 /// What a service is known by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -219,7 +209,11 @@ mod tests {
         for (line, reason) in [
             ("ipvsadm -A -t 192.0.2.1:80 -s wrr -p 60", None),
             ("ipvsadm -a -t 192.0.2.1:80 -r 198.51.100.11:80 -m -w 100", None),
-            ("ipvsadm -a -t 192.0.2.1:80 -r 198.51.100.12:99 -i", Some("tunnels")),
+            ("ipvsadm -A --sctp-service 192.0.2.1:99", Some("SCTP")),
+            (
+                "ipvsadm -a --sctp-service 192.0.2.1:99 -r 198.51.100.12:99 -i",
+                Some("a service refused before"),
+            ),
             ("ipvsadm -A -u 192.0.2.1:5060 -s rr -p 60 --pe sip -o", Some("persistence engines")),
             ("ipvsadm -a -u 192.0.2.1:5060 -r 198.51.100.11 -m", Some("a service refused before")),
             ("ipvsadm -A -f 4000000000 -s mh --pe sip", Some("persistence engines")),
@@ -227,9 +221,9 @@ mod tests {
         ] {
             assert_eq!(refused.judge(line).as_deref(), reason, "{line}");
         }
-        let listing = "Prot\nFWM  -294967296 mh\n  -> real1.example:0 Route\nTCP  vip.example:http wrr\n  -> real1.example:http Masq\n  -> 198.51.100.12:http Tunnel\nUDP  vip.example:sip rr\n  -> real1.example:sip Masq\n";
+        let listing = "Prot\nFWM  -294967296 mh\n  -> real1.example:0 Route\nTCP  vip.example:http wrr\n  -> real1.example:http Masq\nSCTP vip.example:99 wrr\n  -> 198.51.100.12:99 Tunnel\nUDP  vip.example:sip rr\n  -> real1.example:sip Masq\n";
         assert_eq!(refused.strip(listing), "Prot\nTCP  vip.example:http wrr\n  -> real1.example:http Masq\n");
-        let saved = "-A -f -294967296 -s mh\n-A -t 192.0.2.1:80 -s wrr\n-a -t 192.0.2.1:80 -r 198.51.100.11:80 -m -w 1\n-a -t 192.0.2.1:80 -r 198.51.100.12:80 -i -w 1 --tun-type ipip\n";
+        let saved = "-A -f -294967296 -s mh\n-A -t 192.0.2.1:80 -s wrr\n-a -t 192.0.2.1:80 -r 198.51.100.11:80 -m -w 1\n-A --sctp-service 192.0.2.1:99 -s wrr\n-a --sctp-service 192.0.2.1:99 -r 198.51.100.12:99 -i -w 1 --tun-type ipip\n";
         assert_eq!(
             refused.strip(saved),
             "-A -t 192.0.2.1:80 -s wrr\n-a -t 192.0.2.1:80 -r 198.51.100.11:80 -m -w 1\n"

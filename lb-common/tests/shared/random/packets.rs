@@ -139,6 +139,13 @@ impl Site {
             (0..random.one_of(&[0, 1, 2, 5, 17, 64, 200, 700])).map(|_| random.next() as u8).collect();
         if source.is_ipv4() && random.once_in(10) {
             spec.options = vec![1; 4 * random.below(11) as usize];
+            spec.df = random.once_in(2);
+        }
+        if random.once_in(3) {
+            spec.ds = random.next() as u8;
+        }
+        if protocol == protocol::TCP && random.once_in(4) {
+            spec.tcp_options = tcp_options(random);
         }
         if random.once_in(20) {
             spec.mac = [0, 0, 0x5e, 0, 5, 1];
@@ -229,4 +236,23 @@ fn ends6(c: &Connection6) -> Ends {
         SocketAddr::from((address(c.key.destination), destination)),
         protocol,
     )
+}
+
+/// Options of a TCP header, mostly in order: a maximum segment size among others, at any place.
+fn tcp_options(random: &mut Random) -> Vec<u8> {
+    let mut options = Vec::new();
+    for _ in 0..random.below(4) {
+        let one: &[u8] = match random.below(6) {
+            0 => &[1],
+            1 => &[4, 2],
+            2 => &[3, 3, 7],
+            3 => &[8, 10, 0, 0, 0, 1, 0, 0, 0, 0],
+            4 => &[1, 1],
+            _ => &[random.next() as u8, random.below(9) as u8],
+        };
+        options.extend(one);
+    }
+    options.extend([2, 4, random.next() as u8, random.next() as u8]);
+    options.resize(options.len().next_multiple_of(4), 1);
+    options
 }

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
-use lb_common::abi::{Destination, Hop, destination_flags, settings_flags};
+use lb_common::abi::{Destination, Hop, destination_flags, settings_flags, tunnel_flags};
 use lb_common::conn::protocol;
 use lb_common::fwd::ForwardingMethod;
 use lb_common::sched::Scheduler;
 use lb_common::testing::{HostTables, ServiceSpec};
 
+use super::super::frames::GUE_PORT;
 use super::{OTHER_IFINDEX, OTHER_MAC, PORTS, Random, Site, VIRTUAL4, VIRTUAL6, ip, marks};
 
 /// Schedulers that choose the same on both sides. twos draws numbers that the kernel does not let be set: it has tests of its
@@ -107,6 +108,9 @@ impl Site {
 
     fn destination(&mut self, random: &mut Random, family: u8, port: u16) -> u32 {
         let n = self.members.len() as u32;
+        let tunnelled = random.once_in(5);
+        // A tunnel may lead into the other family.
+        let family = if tunnelled && random.once_in(2) { 10 - family } else { family };
         let mut destination = Destination {
             hop: hop(random, n),
             weight: random.one_of(&[0, 1, 1, 1, 2, 3, 5, 10]),
@@ -114,7 +118,8 @@ impl Site {
             port: (if random.once_in(3) { 8000 + n as u16 } else { port }).to_be_bytes(),
             family,
             method: match random.below(12) {
-                0 => ForwardingMethod::Tunnel,
+                _ if tunnelled => ForwardingMethod::Tunnel,
+                0 => ForwardingMethod::Bypass,
                 1 => ForwardingMethod::Local,
                 2..=6 => ForwardingMethod::DirectRoute,
                 _ => ForwardingMethod::Masq,
@@ -123,6 +128,12 @@ impl Site {
         };
         if random.once_in(10) {
             destination.flags = destination_flags::LOCAL;
+        }
+        if random.once_in(6) {
+            destination.mtu = random.one_of(&[68, 100, 300, 576, 1280]);
+        }
+        if tunnelled {
+            tunnel(random, &mut destination);
         }
         if random.once_in(4) {
             destination.upper = 1 + random.below(5);
@@ -187,5 +198,20 @@ pub(super) fn hop(random: &mut Random, n: u32) -> Hop {
         1 => Hop::new([2, 0, 0, 0, 1, n as u8], random.one_of(&[4096, 9])),
         2..=6 => Hop::new([2, 0, 0, 0, 1, n as u8], OTHER_IFINDEX as u16),
         _ => Hop::new([2, 0, 0, 0, 1, n as u8], 1),
+    }
+}
+
+/// The encapsulation of a tunnel.
+fn tunnel(random: &mut Random, destination: &mut Destination) {
+    destination.tunnel_kind = random.one_of(&[0, 0, 1, 1, 2, 2, 3]);
+    destination.tunnel_port = GUE_PORT.to_be_bytes();
+    destination.tunnel_flags = random.one_of(&[0, 0, tunnel_flags::CHECKSUM, tunnel_flags::REMOTE]);
+    if random.once_in(3) {
+        destination.tunnel_flags |= random.one_of(&[8, 16, 32]) << tunnel_flags::VARYING;
+    }
+    let source = if destination.family == 4 { "198.51.100.1" } else { "2001:db8:b::1" };
+    destination.tunnel_source = wide(ip(source));
+    if random.once_in(2) {
+        destination.flags |= destination_flags::MSS_CLAMP;
     }
 }

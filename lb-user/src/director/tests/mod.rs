@@ -11,5 +11,6 @@ mod schedulers;
 mod settings;
 mod sysctl;
 mod trash;
+mod tunnels;
 mod way;
 mod world;
