@@ -3,7 +3,7 @@
 use crate::abi::{
     Destination, NONE, Settings, connection_flags, destination_flags, service_flags, settings_flags,
 };
-use crate::conn::{self, protocol, tcp, udp};
+use crate::conn::{self, Direction as Way, Every, protocol, sctp, tcp, udp};
 use crate::direct::{Verdict, is_persistent, real_port, to_destination};
 use crate::family::{Family, Ports};
 use crate::flow_table::{self, Entry, Insertion, Table, Word};
@@ -29,7 +29,7 @@ pub(crate) fn schedule<F: Family, T: Store<F>>(
     opening: &mut Opening<F>,
 ) -> Verdict<F> {
     let (protocol, source_port) = (opening.packet.protocol, opening.packet.ports.source);
-    if protocol == protocol::TCP && !opens(settings, opening.packet.tcp_flags) {
+    if !opens(settings, &opening.packet) {
         return Verdict::Pass(Reason::NotAnOpener);
     }
     let Some(service) = lookup::service(tables, settings, &opening.packet) else {
@@ -82,7 +82,7 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
     let id = opening.destination;
     let Some(destination) = tables.destination(id) else { return FULL };
     let masq = is_masq(destination);
-    let port = real_port(destination.port, opening.packet.ports.destination);
+    let port = real_port(destination.port, &opening.packet);
     opening.table = FlowTable::Connections;
     opening.state = 0;
     opening.bits = 0;
@@ -132,17 +132,12 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
         opening.body.address = destination.address;
         opening.body.port = port;
     }
-    let state = if opening.packet.protocol == protocol::TCP {
-        let direction = if masq { tcp::Direction::Input } else { tcp::Direction::InputOnly };
-        tcp::next(direction, opening.packet.tcp_flags, tcp::NONE)
-    } else {
-        udp::ONE
-    };
+    let state = first_state(&opening.packet, u32::from(masq)) as u8;
     // By way of memory: the verifier need not follow each state on its own from here.
     let state = crate::abi::through(&mut opening.room.cell, u64::from(state)) as u8;
     opening.state = state;
     opening.bits = if masq { 0 } else { Word::IN_ONLY };
-    if opening.packet.protocol == protocol::UDP || tcp::is_weak(state) {
+    if conn::is_weak(opening.packet.protocol, state) {
         opening.bits |= Word::WEAK;
     }
     opening.body.timeout = conn::timeout(settings, opening.packet.protocol, state);
@@ -248,13 +243,27 @@ fn put<F: Family, T: Store<F>>(tables: &T, settings: &Settings, request: &mut Op
     }
 }
 
-/// Whether a TCP segment may open a connection.
+/// The state after the first packet. Not inlined: the tables of two protocols take many registers.
+#[inline(never)]
+fn first_state<F: Family>(packet: &Packet<F>, masq: u32) -> u32 {
+    let way = if masq != 0 { Way::Input } else { Way::InputOnly };
+    u32::from(if packet.protocol == protocol::UDP {
+        udp::ONE
+    } else {
+        conn::next::<Every, F>(packet, way, tcp::NONE)
+    })
+}
+
+/// Whether a packet may open a connection.
 #[inline(always)]
-fn opens(settings: &Settings, flags: u8) -> bool {
-    if settings.flags & settings_flags::SLOPPY_TCP != 0 {
-        return flags & tcp::flag::RST == 0;
+fn opens<F: Family>(settings: &Settings, packet: &Packet<F>) -> bool {
+    let is_sloppy = |flag| settings.flags & flag != 0;
+    match packet.protocol {
+        protocol::TCP if is_sloppy(settings_flags::SLOPPY_TCP) => packet.tcp_flags & tcp::flag::RST == 0,
+        protocol::TCP => tcp::is_opener(packet.tcp_flags),
+        protocol::SCTP => sctp::may_open(packet.sctp_event, is_sloppy(settings_flags::SLOPPY_SCTP)),
+        _ => true,
     }
-    tcp::is_opener(flags)
 }
 
 /// What the schedulers look at.

@@ -1,6 +1,7 @@
 //! One frame from beginning to end: decide, count, rewrite. The shells only do what comes out.
 
 use crate::abi::{Hop, INTERFACES};
+use crate::conn::{Common, Every, Life, protocol};
 use crate::connect::schedule;
 use crate::direct::{Verdict, direct, read};
 use crate::family::{Family, V4, V6};
@@ -24,10 +25,12 @@ pub enum Action {
     Redirect(u32),
     /// No connection has it: [`open`] decides.
     Open,
+    /// It is neither TCP nor UDP: [`other`] decides.
+    Other,
 }
 
 /// Directs a frame that came in by interface `ifindex`. [`Action::Open`] asks for [`open`] with the
-/// same, untouched frame.
+/// same, untouched frame, [`Action::Other`] for [`other`].
 #[inline(always)]
 pub fn run<T: Store<V4> + Store<V6>, Fr: Frame>(tables: &T, frame: &mut Fr, ifindex: u32) -> Action {
     match parse::link(frame) {
@@ -46,15 +49,44 @@ fn connected<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
 ) -> Action {
     let Some(settings) = tables.settings() else { return refuse(tables, Reason::Internal) };
     match read::<F, T, Fr>(tables, settings, frame, ifindex) {
-        Ok((packet, mac)) => match direct(tables, settings, &packet) {
-            Some(verdict) => execute(tables, frame, Entrance { ifindex, mac: Some(mac) }, &packet, verdict),
+        Ok((packet, mac)) => match direct::<Common, F, T>(tables, settings, &packet) {
+            Some(verdict) => {
+                let entrance = Entrance { ifindex, mac: Some(mac) };
+                execute::<Common, F, T, Fr>(tables, frame, entrance, &packet, verdict)
+            }
             None => Action::Open,
+        },
+        Err(Reason::NotBalancedProtocol) => Action::Other,
+        Err(reason) => refuse(tables, reason),
+    }
+}
+
+/// Directs a frame of family `F` that carries neither TCP nor UDP: [`run`] said [`Action::Other`]. A program of its own
+/// in the kernel, so that the common ones do not pay for it. [`Action::Open`] asks for [`open`].
+#[inline(always)]
+pub fn other<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
+    tables: &T,
+    frame: &mut Fr,
+    ifindex: u32,
+) -> Action {
+    let Some(settings) = tables.settings() else { return refuse(tables, Reason::Internal) };
+    // Prefilter and MAC were asked already.
+    let packet = F::network(frame).ok_or(Reason::Malformed);
+    match packet.and_then(|network| F::packet::<Every, Fr>(frame, network)) {
+        Ok(packet) => match direct::<Every, F, T>(tables, settings, &packet) {
+            Some(verdict) => {
+                let entrance = Entrance { ifindex, mac: None };
+                execute::<Every, F, T, Fr>(tables, frame, entrance, &packet, verdict)
+            }
+            None if packet.protocol == protocol::SCTP => Action::Open,
+            // AH and ESP open nothing (ip_vs_proto_ah_esp.c: ah_esp_conn_schedule).
+            None => refuse(tables, Reason::NoService),
         },
         Err(reason) => refuse(tables, reason),
     }
 }
 
-/// Directs a frame of family `F` that has no connection: [`run`] said [`Action::Open`]. A program of its
+/// Directs a frame of family `F` that has no connection: [`run`] or [`other`] said [`Action::Open`]. A program of its
 /// own in the kernel, because both together would not fit BPF's stack.
 #[inline(always)]
 pub fn open<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
@@ -65,13 +97,14 @@ pub fn open<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
     let Some(settings) = tables.settings() else { return refuse(tables, Reason::Internal) };
     let Some(mut opening) = tables.scratch() else { return refuse(tables, Reason::Internal) };
     // Prefilter and MAC were asked already.
-    let packet = F::network(frame).ok_or(Reason::Malformed).and_then(|network| F::packet(frame, network));
-    match packet {
+    let packet = F::network(frame).ok_or(Reason::Malformed);
+    match packet.and_then(|network| F::packet::<Every, Fr>(frame, network)) {
         Ok(packet) => {
             opening.packet = packet;
             opening.sender = sender(frame, ifindex);
             let verdict = schedule(tables, settings, &mut opening);
-            execute(tables, frame, Entrance { ifindex, mac: None }, &opening.packet, verdict)
+            let entrance = Entrance { ifindex, mac: None };
+            execute::<Every, F, T, Fr>(tables, frame, entrance, &opening.packet, verdict)
         }
         Err(reason) => refuse(tables, reason),
     }
@@ -95,7 +128,7 @@ struct Entrance {
 
 /// Does what was decided.
 #[inline(always)]
-fn execute<F: Forwardable + Icmp, T: Store<F>, Fr: Frame>(
+fn execute<L: Life, F: Forwardable + Icmp, T: Store<F>, Fr: Frame>(
     tables: &T,
     frame: &mut Fr,
     entrance: Entrance,
@@ -118,7 +151,7 @@ fn execute<F: Forwardable + Icmp, T: Store<F>, Fr: Frame>(
             if answered != 0 { Action::Transmit } else { refuse(tables, Reason::RewriteFailed) }
         }
         Verdict::Forward(forward) => {
-            if rewrite(frame, packet, &forward).is_none() {
+            if rewrite::<L, F, Fr>(frame, packet, &forward).is_none() {
                 return refuse(tables, Reason::RewriteFailed);
             }
             send::<F, T, Fr>(tables, frame, forward.hop, entrance)

@@ -64,9 +64,9 @@ pub static REASON_COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASO
 /// Token buckets of ICMP errors; the last element is the one of all clients. Written by the program.
 #[map]
 pub static ICMP_LIMITS: Array<IcmpBucket> = Array::with_max_entries(ICMP_BUCKETS + 1, 0);
-/// The programs that open connections, by IP version: tail calls. Written by the daemon.
+/// The programs that the director ends in by tail call (`lb_common::abi::opener`). Written by the daemon.
 #[map]
-pub static OPENERS: ProgramArray = ProgramArray::with_max_entries(8, 0);
+pub static OPENERS: ProgramArray = ProgramArray::with_max_entries(lb_common::abi::opener::COUNT, 0);
 /// Room for a connection that is being opened.
 pub type Scratch = [u64; 48];
 /// Room for connections that are being opened, IPv4 and IPv6, and for a walk over slots, of each CPU.

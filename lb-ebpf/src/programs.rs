@@ -4,9 +4,10 @@ use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
+use lb_common::abi::opener::{OPEN4, OPEN6, OTHER4, OTHER6};
 use lb_common::family::{V4, V6};
 use lb_common::frame::Frame as _;
-use lb_common::run::{Action, open, run};
+use lb_common::run::{Action, open, other, run};
 
 use crate::frame::KernelFrame;
 use crate::maps;
@@ -17,29 +18,33 @@ use crate::tables::KernelTables;
 #[inline(always)]
 pub fn director(ctx: XdpContext) -> u32 {
     let action = run(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx));
-    if action != Action::Open {
-        return act(action);
-    }
-    // The first nibble of the network header tells the two programs apart: `run` has checked the rest.
-    match KernelFrame::new(ctx.ctx).get::<u8>(14).map_or(0, |b| b >> 4) {
-        4 => tail_call::<4>(&ctx),
-        6 => tail_call::<6>(&ctx),
+    let open = match action {
+        Action::Open => true,
+        Action::Other => false,
+        action => return act(action),
+    };
+    // The first nibble of the network header tells the families apart: `run` has checked the rest.
+    match (KernelFrame::new(ctx.ctx).get::<u8>(14).map_or(0, |b| b >> 4), open) {
+        (4, true) => tail_call::<OPEN4>(&ctx),
+        (6, true) => tail_call::<OPEN6>(&ctx),
+        (4, false) => tail_call::<OTHER4>(&ctx),
+        (6, false) => tail_call::<OTHER6>(&ctx),
         _ => {}
     }
     xdp_action::XDP_PASS
 }
 
-/// Jumps to the opener of an IP version; comes back where the daemon has not put it there.
+/// Jumps to a program of [`maps::OPENERS`]; comes back where the daemon has not put it there.
 #[inline(always)]
-fn tail_call<const VERSION: u32>(ctx: &XdpContext) {
+fn tail_call<const PROGRAM: u32>(ctx: &XdpContext) {
     // Written out, so that each call keeps a number of its own: the kernel makes such a call a direct jump, and one with
     // a number from a register an indirect one, which the CPU's mitigations make dear.
     // SAFETY: the helper's arguments, and what a helper may change; r0 is not written.
     unsafe {
         core::arch::asm!(
-            "r3 = {version}",
+            "r3 = {program}",
             "call 12",
-            version = const VERSION,
+            program = const PROGRAM,
             inout("r1") ctx.ctx => _,
             inout("r2") &raw const maps::OPENERS => _,
             out("r3") _, out("r4") _, out("r5") _, out("r0") _,
@@ -61,6 +66,30 @@ pub fn open6(ctx: XdpContext) -> u32 {
     act(open::<V6, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)))
 }
 
+/// Directs IPv4 packets that are neither TCP nor UDP: the director's tail call for them.
+#[xdp]
+#[inline(always)]
+pub fn other4(ctx: XdpContext) -> u32 {
+    let action =
+        other::<V4, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx));
+    if action == Action::Open {
+        tail_call::<OPEN4>(&ctx);
+    }
+    act(action)
+}
+
+/// Directs IPv6 packets that are neither TCP nor UDP.
+#[xdp]
+#[inline(always)]
+pub fn other6(ctx: XdpContext) -> u32 {
+    let action =
+        other::<V6, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx));
+    if action == Action::Open {
+        tail_call::<OPEN6>(&ctx);
+    }
+    act(action)
+}
+
 #[inline(always)]
 fn ingress(ctx: &XdpContext) -> u32 {
     // SAFETY: the context is valid while the program runs.
@@ -70,7 +99,7 @@ fn ingress(ctx: &XdpContext) -> u32 {
 #[inline(always)]
 fn act(action: Action) -> u32 {
     match action {
-        Action::Pass | Action::Open => xdp_action::XDP_PASS,
+        Action::Pass | Action::Open | Action::Other => xdp_action::XDP_PASS,
         Action::Drop => xdp_action::XDP_DROP,
         Action::Transmit => xdp_action::XDP_TX,
         // SAFETY: a helper without pointers.

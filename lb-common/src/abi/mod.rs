@@ -40,6 +40,20 @@ pub const NONE: u32 = u32::MAX;
 /// Interfaces that one director can have: the index of [`Interface`] is the kernel's ifindex modulo this.
 pub const INTERFACES: u32 = 4096;
 
+/// Elements of map `OPENERS`: programs that the director ends in by tail call, for what its own code does not do.
+pub mod opener {
+    /// Elements of the map.
+    pub const COUNT: u32 = 8;
+    /// Opens IPv4 connections.
+    pub const OPEN4: u32 = 4;
+    /// Opens IPv6 connections.
+    pub const OPEN6: u32 = 6;
+    /// IPv4 packets that are neither TCP nor UDP.
+    pub const OTHER4: u32 = 5;
+    /// IPv6 packets that are neither TCP nor UDP.
+    pub const OTHER6: u32 = 7;
+}
+
 /// Rules that give marks, at most.
 pub const MARK_RULES: u32 = 64;
 

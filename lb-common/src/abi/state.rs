@@ -85,6 +85,8 @@ pub mod settings_flags {
     pub const SLOPPY_TCP: u32 = 8;
     /// `expire_quiescent_template`.
     pub const EXPIRE_QUIESCENT_TEMPLATE: u32 = 16;
+    /// `sloppy_sctp`.
+    pub const SLOPPY_SCTP: u32 = 32;
 }
 
 /// An interface of the director: element of map `INTERFACES` (ARRAY, mmapable), by ifindex modulo

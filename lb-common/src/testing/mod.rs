@@ -11,24 +11,31 @@ pub use self::site::{DIRECTOR_MAC, ServiceSpec, fill, weights};
 use crate::family::{V4, V6};
 use crate::frame::{Frame, SliceFrame};
 use crate::parse::{self, Link};
-use crate::run::{Action, open, run};
+use crate::run::{Action, open, other, run};
 use crate::tables::Store;
 
 /// Bytes in front of a frame that it may grow into (XDP_PACKET_HEADROOM).
 const HEADROOM: usize = 256;
 
-/// Directs a frame as the kernel's programs do one after the other: [`run()`], then [`open`] for a frame
-/// without connection.
+/// Directs a frame as the kernel's programs do one after the other: [`run()`], then [`other`] for a frame of the other
+/// protocols, and [`open`] for one without connection.
 pub fn run_all<T: Store<V4> + Store<V6>, Fr: Frame>(tables: &T, frame: &mut Fr, ifindex: u32) -> Action {
-    match run(tables, frame, ifindex) {
-        Action::Open => match parse::link(frame) {
-            Ok(Link::V4) => open::<V4, T, Fr>(tables, frame, ifindex),
-            Ok(Link::V6) => open::<V6, T, Fr>(tables, frame, ifindex),
-            // `run` asks to open only what it took for one of the two.
-            Err(_) => Action::Pass,
-        },
-        action => action,
+    let mut action = run(tables, frame, ifindex);
+    // The first program takes only frames of the two families for ones of the others.
+    let Ok(link) = parse::link(frame) else { return action };
+    if action == Action::Other {
+        action = match link {
+            Link::V4 => other::<V4, T, Fr>(tables, frame, ifindex),
+            Link::V6 => other::<V6, T, Fr>(tables, frame, ifindex),
+        };
     }
+    if action == Action::Open {
+        action = match link {
+            Link::V4 => open::<V4, T, Fr>(tables, frame, ifindex),
+            Link::V6 => open::<V6, T, Fr>(tables, frame, ifindex),
+        };
+    }
+    action
 }
 
 /// Directs a copy of the frame `bytes`; what to do with it, and its bytes afterwards.

@@ -5,7 +5,7 @@ use crate::abi::{
     Destination, FwmarkKey, Interface, Schedule, Service, ServiceKey4, ServiceKey6, Settings,
     destination_flags, interface_flags, service_flags, settings_flags,
 };
-use crate::conn::tcp;
+use crate::conn::{sctp, tcp};
 use crate::family::{Family, V4, V6};
 use crate::hash;
 use crate::persist::EVERY_PORT;
@@ -49,6 +49,10 @@ pub(super) fn prepare(tables: &mut HostTables, buckets: u32) {
     for (timeout, seconds) in tcp_timeouts.iter_mut().zip(tcp::TIMEOUTS) {
         *timeout = seconds * HZ;
     }
+    let mut sctp_timeouts = [0; 16];
+    for (timeout, seconds) in sctp_timeouts.iter_mut().zip(sctp::TIMEOUTS) {
+        *timeout = seconds * HZ;
+    }
     tables.settings = Settings {
         hz: HZ,
         buckets4: mask,
@@ -58,6 +62,7 @@ pub(super) fn prepare(tables: &mut HostTables, buckets: u32) {
         seed: [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 0xd6e8_feb8_6659_fd93],
         udp_timeout: 300 * HZ,
         tcp_timeouts,
+        sctp_timeouts,
         icmp_interval: HZ,
         minute: 60 * HZ,
         ..Settings::default()

@@ -9,4 +9,5 @@ mod fixtures;
 mod frames_in;
 mod policy;
 mod recorded;
+mod sctp;
 mod sequences;

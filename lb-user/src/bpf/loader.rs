@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use lb_common::abi::{ABI_VERSION, Settings};
-use lb_common::conn::tcp;
+use lb_common::abi::{ABI_VERSION, Settings, opener};
+use lb_common::conn::{sctp, tcp};
 
 use super::object::{Object, ProgramFacts, ProgramName, Run};
 use super::pins::{self, Pinned};
@@ -89,8 +89,8 @@ impl Dataplane {
             initialise(&maps, &clock, random()?);
         }
         check(&maps, &clock, maps_dir)?;
-        for (version, program) in [(4, ProgramName::Open4), (6, ProgramName::Open6)] {
-            maps.set_opener(version, object.program_fd(program)?)?;
+        for (place, program) in OPENERS {
+            maps.set_opener(place, object.program_fd(program)?)?;
         }
         let (maps_dir, links_dir) = (maps_dir.clone(), links_dir.clone());
         Ok(Self { object, links_dir, maps, maps_dir, clock, warnings, adopted, events_taken: false })
@@ -189,6 +189,14 @@ impl Dataplane {
     }
 }
 
+/// What the director ends in by tail call.
+const OPENERS: [(u32, ProgramName); 4] = [
+    (opener::OPEN4, ProgramName::Open4),
+    (opener::OPEN6, ProgramName::Open6),
+    (opener::OTHER4, ProgramName::Other4),
+    (opener::OTHER6, ProgramName::Other6),
+];
+
 /// The ticks fit no rate that a kernel is built with.
 const NO_RATE: LoadError = LoadError::Clock("its rate is none of 100, 250, 300 and 1000");
 
@@ -248,7 +256,7 @@ fn initialise(maps: &Maps, clock: &Clock, seed: [u64; 4]) {
         *timeout = ticks(seconds);
     }
     let mut sctp_timeouts = [0; 16];
-    for (timeout, seconds) in sctp_timeouts.iter_mut().zip(SCTP_TIMEOUTS) {
+    for (timeout, seconds) in sctp_timeouts.iter_mut().zip(sctp::TIMEOUTS) {
         *timeout = ticks(seconds);
     }
     let [buckets4, buckets6, templates4, templates6] = maps.masks();
@@ -275,8 +283,6 @@ fn initialise(maps: &Maps, clock: &Clock, seed: [u64; 4]) {
 
 /// Timeout of UDP, seconds (net/netfilter/ipvs/ip_vs_proto_udp.c: udp_timeouts).
 const UDP_TIMEOUT: u32 = 300;
-/// Timeouts of SCTP by state, seconds (net/netfilter/ipvs/ip_vs_proto_sctp.c: sctp_timeouts).
-const SCTP_TIMEOUTS: [u32; 14] = [2, 4, 61, 61, 61, 61, 61, 61, 900, 61, 61, 61, 4, 61];
 
 /// Holds the settings to this version and to the maps they speak of.
 fn check(maps: &Maps, clock: &Clock, dir: &Path) -> Result<(), LoadError> {

@@ -122,8 +122,8 @@ impl Maps {
     }
 
     /// Puts a program behind the director's tail calls.
-    pub(super) fn set_opener(&mut self, version: u32, program: &ProgramFd) -> Result<(), MapError> {
-        self.openers.set(version, program, 0).map_err(|error| access("write", "OPENERS", error))
+    pub(super) fn set_opener(&mut self, place: u32, program: &ProgramFd) -> Result<(), MapError> {
+        self.openers.set(place, program, 0).map_err(|error| access("write", "OPENERS", error))
     }
 
     /// The settings.

@@ -31,6 +31,10 @@ pub enum ProgramName {
     Open4,
     /// Opens IPv6 connections; reached by tail call.
     Open6,
+    /// IPv4 packets that are neither TCP nor UDP; reached by tail call.
+    Other4,
+    /// IPv6 packets that are neither TCP nor UDP; reached by tail call.
+    Other6,
     /// Nothing but the call.
     Empty,
     /// Passes everything.
@@ -47,6 +51,8 @@ impl ProgramName {
             Self::Director => "director",
             Self::Open4 => "open4",
             Self::Open6 => "open6",
+            Self::Other4 => "other4",
+            Self::Other6 => "other6",
             Self::Empty => "empty",
             Self::Pass => "pass",
             Self::Clock => "clock",

@@ -5,7 +5,7 @@ use aya::maps::MapType;
 use lb_common::abi::{
     Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, ICMP_BUCKETS, INTERFACES, IcmpBucket,
     Interface, MARK_RULES, MarkRule, PREFILTER_BITS, REASONS, Schedule, Service, ServiceKey4, ServiceKey6,
-    Settings, WAYS,
+    Settings, WAYS, opener,
 };
 
 use super::Sizes;
@@ -20,8 +20,6 @@ const BUCKETS_MAX: u32 = 1 << 28;
 
 /// Bytes of map `EVENTS`.
 const EVENTS_BYTES: u32 = 64 * 1024;
-/// Elements of map `OPENERS`.
-const OPENERS: u32 = 8;
 
 /// A map.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -75,7 +73,7 @@ pub(super) fn specs(sizes: &Sizes) -> Vec<Spec> {
         array::<u64>("PREFILTER", MMAPABLE, PREFILTER_BITS / 64),
         Spec { kind: MapType::PerCpuArray, ..array::<u64>("REASON_COUNTS", 0, REASONS) },
         array::<IcmpBucket>("ICMP_LIMITS", 0, ICMP_BUCKETS + 1),
-        Spec { kind: MapType::ProgramArray, ..array::<u32>("OPENERS", 0, OPENERS) },
+        Spec { kind: MapType::ProgramArray, ..array::<u32>("OPENERS", 0, opener::COUNT) },
         Spec { kind: MapType::RingBuf, key: 0, value: 0, ..array::<u32>("EVENTS", 0, EVENTS_BYTES) },
     ]
 }

@@ -226,6 +226,7 @@ fn blank<F: Family>() -> Opening<F> {
             port_word: 0,
             protocol: 0,
             tcp_flags: 0,
+            sctp_event: 0,
             ttl: 0,
             transport: 0,
             length: 0,

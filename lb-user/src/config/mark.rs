@@ -39,9 +39,10 @@ fn read_protocol(table: &Reader<'_>, name: &Located<&str>) -> Option<Protocol> {
     match name.value {
         "tcp" => Some(Protocol::Tcp),
         "udp" => Some(Protocol::Udp),
+        "sctp" => Some(Protocol::Sctp),
         other => {
             let title = format!("unknown protocol `{other}`");
-            let help = "write \"tcp\" or \"udp\", or leave it out for both";
+            let help = "write \"tcp\", \"udp\" or \"sctp\", or leave it out for all";
             table.errors().report(name.span.clone(), title, "", help);
             None
         }

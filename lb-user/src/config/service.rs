@@ -27,8 +27,9 @@ pub(super) fn read_service(mut table: Reader<'_>) -> Option<(ServiceSpec, Vec<De
         .map(|seconds| Persistence { timeout: seconds.value });
     let netmask = read_netmask(&mut table, key);
     let one_packet = table.boolean("one-packet");
-    if let (Some(one), Some(ServiceKey::Address { protocol: Protocol::Tcp, .. })) = (&one_packet, key)
+    if let (Some(one), Some(ServiceKey::Address { protocol, .. })) = (&one_packet, key)
         && one.value
+        && protocol != Protocol::Udp
     {
         let help = "remove it, or make the service a `udp` or a `fwmark` one";
         table.errors().report(one.span.clone(), "one-packet scheduling is only for UDP", "", help);
@@ -68,15 +69,15 @@ pub(super) fn read_service(mut table: Reader<'_>) -> Option<(ServiceSpec, Vec<De
 }
 
 fn read_key(table: &mut Reader<'_>) -> Option<ServiceKey> {
-    let addresses = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)]
+    let addresses = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp), ("sctp", Protocol::Sctp)]
         .map(|(name, protocol)| (name, protocol, table.string(name, "192.0.2.1:80")));
     let mark = table.number("fwmark", &(1..=u32::MAX), "");
     let ipv6 = table.boolean("ipv6");
-    let given: Vec<&str> = ["tcp", "udp", "fwmark"].into_iter().filter(|k| table.has(k)).collect();
+    let given: Vec<&str> = ["tcp", "udp", "sctp", "fwmark"].into_iter().filter(|k| table.has(k)).collect();
     match given.as_slice() {
         [] => {
             let help = "add: tcp = \"192.0.2.1:80\"";
-            let title = "a service needs one of `tcp`, `udp` and `fwmark`";
+            let title = "a service needs one of `tcp`, `udp`, `sctp` and `fwmark`";
             table.errors().report(table.span(), title, "", help);
         }
         [_] => {}

@@ -1,6 +1,6 @@
 //! What a client may ask for: the kernel's checks in the kernel's order, and what this version refuses.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::Director;
 use super::state::Service;
@@ -42,13 +42,6 @@ pub(super) fn service(spec: &ServiceSpec) -> Result<(), Refusal> {
     match key {
         ServiceKey::Fwmark(f) if f.mark == 0 => {
             return Err(refuse(ErrorKind::Invalid, "a firewall mark is not 0"));
-        }
-        ServiceKey::Address { protocol: Protocol::Sctp, .. } => {
-            return Err(with_hint(
-                ErrorKind::Unsupported,
-                format!("service {key}: this version does not balance SCTP"),
-                "leave SCTP services to IPVS for now",
-            ));
         }
         ServiceKey::Address { address, .. } if address.port() == 0 && spec.persistence.is_none() => {
             return Err(with_hint(
@@ -121,6 +114,7 @@ pub(super) fn destination(key: &ServiceKey, spec: &DestinationSpec) -> Result<()
             ));
         }
     }
+    sctp_port(key, spec)?;
     if spec.weight > MAX_WEIGHT {
         return Err(refuse(
             ErrorKind::OutOfRange,
@@ -143,6 +137,26 @@ pub(super) fn destination(key: &ServiceKey, spec: &DestinationSpec) -> Result<()
         ));
     }
     Ok(())
+}
+
+/// NAT must not change SCTP's port: its checksum (CRC32c, RFC 9260 section 6.8) is over ports and all that follows, and the
+/// data path would have to read the whole packet to make it anew. Addresses are not in it.
+fn sctp_port(key: &ServiceKey, spec: &DestinationSpec) -> Result<(), Refusal> {
+    let ServiceKey::Address { protocol: Protocol::Sctp, address: service } = key else { return Ok(()) };
+    let (own, port) = (spec.address.port(), service.port());
+    // Port 0 keeps the packet's.
+    if spec.method != ForwardingMethod::Masq || own == port || own == 0 {
+        return Ok(());
+    }
+    let same = SocketAddr::new(spec.address.ip(), port);
+    Err(with_hint(
+        ErrorKind::Unsupported,
+        format!(
+            "destination {}: NAT to another port than the service's {port} is not supported for SCTP, whose checksum is over the whole packet",
+            spec.address
+        ),
+        format!("let the server listen on port {port} and use -r {same} -m, or direct routing: -r {same} -g"),
+    ))
 }
 
 /// The checks of a new destination that come last (ip_vs_ctl.c: ip_vs_new_dest).
@@ -198,8 +212,6 @@ pub(super) fn marks(rules: &[MarkRule]) -> Result<(), Refusal> {
             "the prefix is longer than the address"
         } else if rule.first_port > rule.last_port {
             "the first port is above the last one"
-        } else if rule.protocol == Some(Protocol::Sctp) {
-            "this version does not balance SCTP"
         } else {
             continue;
         };

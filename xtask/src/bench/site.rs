@@ -50,7 +50,8 @@ const SEED: [u64; 4] =
 const HZ: u32 = 1000;
 
 /// Programs of the director, as in the shipped object.
-pub(super) const DIRECTOR: [&str; 6] = ["director", "open4", "open6", "clock", "empty", "pass"];
+pub(super) const DIRECTOR: [&str; 8] =
+    ["director", "open4", "open6", "other4", "other6", "clock", "empty", "pass"];
 /// What is measured beside them.
 const PROBES: [&str; 8] = ["again4", "again6", "anew4", "flows4", "lookup", "hit", "bucket", "parsed"];
 
@@ -94,7 +95,7 @@ impl Site {
             fds.insert(name, program.fd()?.try_clone()?);
         }
         let mut openers = program_array(&mut ebpf, "OPENERS")?;
-        for (version, name) in [(4, "open4"), (6, "open6")] {
+        for (version, name) in [(4, "open4"), (6, "open6"), (5, "other4"), (7, "other6")] {
             if let Some(fd) = fds.get(name) {
                 openers.set(version, fd, 0)?;
             }

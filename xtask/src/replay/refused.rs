@@ -10,7 +10,7 @@ use super::names::Names;
 /// Schedulers that this version does not have.
 const SCHEDULERS: [&str; 4] = ["lblc", "lblcr", "mh", "twos"];
 /// Options that this version refuses, and what they are.
-const OPTIONS: [(&str, &str); 9] = [
+const OPTIONS: [(&str, &str); 8] = [
     ("-i", "tunnels"),
     ("--ipip", "tunnels"),
     ("--tun-type", "tunnels"),
@@ -19,7 +19,6 @@ const OPTIONS: [(&str, &str); 9] = [
     ("--tun-nocsum", "tunnels"),
     ("--tun-remcsum", "tunnels"),
     ("--pe", "persistence engines"),
-    ("--sctp-service", "SCTP"),
 ];
 
 /// What a service is known by.

@@ -19,6 +19,7 @@ pub(super) fn blank<F: Family>() -> Opening<F> {
             port_word: 0xa5a5_a5a5,
             protocol: 0xa5,
             tcp_flags: 0xa5,
+            sctp_event: 0xa5,
             ttl: 0xa5,
             transport: 0xa5a5,
             length: 0xa5a5,

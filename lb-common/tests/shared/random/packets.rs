@@ -10,12 +10,42 @@ use lb_common::testing::DIRECTOR_MAC;
 use super::super::frames::{Carried, FrameSpec};
 use super::{CLIENT_PORTS, CLIENTS4, CLIENTS6, PORTS, Random, Site, Step, VIRTUAL4, VIRTUAL6, ip};
 
+/// Types of the chunks of SCTP packets: every event, the common ones more often, and such as are not known.
+const CHUNKS: [&[u8]; 22] = [
+    &[1],
+    &[1],
+    &[1],
+    &[1],
+    &[10],
+    &[10],
+    &[10, 0],
+    &[10, 6],
+    &[11],
+    &[11, 6],
+    &[2],
+    &[0],
+    &[0],
+    &[3],
+    &[5],
+    &[7],
+    &[8],
+    &[14],
+    &[6],
+    &[9],
+    &[0xc1],
+    &[0x80],
+];
+
 impl Site {
     /// A frame from a client.
     pub(super) fn request(&self, random: &mut Random) -> FrameSpec {
         let (address, port, protocol) = if random.once_in(8) {
             let all = if random.once_in(2) { &VIRTUAL4 } else { &VIRTUAL6 };
-            (ip(random.one_of(all)), random.one_of(&PORTS), random.one_of(&[protocol::TCP, protocol::UDP]))
+            (
+                ip(random.one_of(all)),
+                random.one_of(&PORTS),
+                random.one_of(&[protocol::TCP, protocol::UDP, protocol::SCTP]),
+            )
         } else {
             random.one_of(&self.served)
         };
@@ -23,7 +53,7 @@ impl Site {
         let clients = if address.is_ipv6() { &CLIENTS6 } else { &CLIENTS4 };
         // The client no answer may go to is rare, and FTP's data port.
         let client = clients[if random.once_in(30) { 3 } else { random.below(3) as usize }];
-        let client_port = CLIENT_PORTS[if random.once_in(30) { 0 } else { 1 + random.below(5) as usize }];
+        let client_port = CLIENT_PORTS[if random.once_in(30) { 0 } else { 1 + random.below(6) as usize }];
         let source = SocketAddr::new(ip(client), client_port);
         let destination = SocketAddr::new(address, port);
         self.between(random, source, destination, protocol)
@@ -73,6 +103,10 @@ impl Site {
                 SYN | 4,
                 0x3f,
             ]))
+        } else if protocol == protocol::SCTP {
+            Carried::Sctp(random.one_of(&CHUNKS))
+        } else if (source.port(), destination.port()) == (500, 500) && random.once_in(2) {
+            Carried::Ipsec(random.one_of(&[protocol::AH, protocol::ESP]))
         } else if random.once_in(4) {
             Carried::UdpWithoutChecksum
         } else {

@@ -45,6 +45,7 @@ impl Site {
         for (flag, n) in [
             (settings_flags::NO_PREFILTER, 4),
             (settings_flags::SLOPPY_TCP, 6),
+            (settings_flags::SLOPPY_SCTP, 6),
             (settings_flags::EXPIRE_QUIESCENT_TEMPLATE, 3),
         ] {
             if random.once_in(n) {
@@ -97,7 +98,7 @@ impl Site {
 
     fn service(&mut self, random: &mut Random, id: u32) {
         let family = random.one_of(&[4, 4, 6]);
-        let protocol = random.one_of(&[protocol::TCP, protocol::TCP, protocol::UDP]);
+        let protocol = random.one_of(&[protocol::TCP, protocol::TCP, protocol::UDP, protocol::SCTP]);
         let mut spec = ServiceSpec::new(random.one_of(&Scheduler::ALL));
         spec.scheduler_flags = random.below(4) as u8;
         spec.one_packet = protocol == protocol::UDP && random.once_in(4);
@@ -109,6 +110,8 @@ impl Site {
             }
         }
         let port = if spec.persistence != 0 && random.once_in(3) { 0 } else { random.one_of(&PORTS) };
+        // ISAKMP, which AH and ESP follow.
+        let port = if protocol == protocol::UDP && random.once_in(3) { 500 } else { port };
         let members: Vec<u32> =
             (0..random.below(5)).map(|_| self.destination(random, family, port)).collect();
         let address = random.one_of(if family == 4 { &VIRTUAL4 } else { &VIRTUAL6 });
