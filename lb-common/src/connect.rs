@@ -21,15 +21,15 @@ use crate::tables::{Count, Direction, FlowTable, Opening, Store, View};
 const FTP_DATA: [u8; 2] = 20_u16.to_be_bytes();
 
 /// A packet without connection (ip_vs_core.c: ip_vs_schedule and the protocols' conn_schedule):
-/// `opening.packet`.
+/// `opening.packet`. `KNOWN`: what a persistence engine makes of it is in `opening.call`.
 #[inline(always)]
-pub(crate) fn schedule<F: Family, T: Store<F>>(
+pub(crate) fn schedule<const KNOWN: bool, F: Family, T: Store<F>>(
     tables: &T,
     settings: &Settings,
     opening: &mut Opening<F>,
 ) -> Verdict<F> {
     let (protocol, source_port) = (opening.packet.protocol, opening.packet.ports.source);
-    if !opens(settings, &opening.packet) {
+    if opens(settings, &opening.packet) == 0 {
         return Verdict::Pass(Reason::NotAnOpener);
     }
     let Some(service) = lookup::service(tables, settings, &opening.packet) else {
@@ -42,6 +42,14 @@ pub(crate) fn schedule<F: Family, T: Store<F>>(
     opening.link = 0;
     opening.mark = service.mark;
     let id = if is_persistent(service) {
+        if service.engine == 0 {
+            opening.call = 0;
+        } else if !KNOWN {
+            return Verdict::Engine;
+        } else if opening.call == 0 {
+            // Dropped without a word (ip_vs_core.c: ip_vs_schedule, *ignored = -1).
+            return Verdict::Drop(Reason::NoCallId);
+        }
         persist::choose(tables, settings, opening, service)
     } else {
         sched::select(tables, service, &subject(&opening.packet))
@@ -86,12 +94,7 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
     opening.table = FlowTable::Connections;
     opening.state = 0;
     opening.bits = 0;
-    opening.body.key = F::key(
-        opening.packet.source,
-        opening.packet.destination,
-        opening.packet.ports,
-        opening.packet.protocol,
-    );
+    request_key(opening);
     opening.body.last_seen = opening.now;
     opening.body.timeout = NONE;
     opening.body.destination = id;
@@ -104,9 +107,7 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
     opening.body.mark = 0;
     if masq {
         // The entry by which packets from the real server are found.
-        let ports = Ports { source: port, destination: opening.packet.ports.source };
-        opening.body.key =
-            F::key(F::narrow(&destination.address), opening.packet.source, ports, opening.packet.protocol);
+        reply_key(opening, destination);
         opening.body.flags = connection_flags::REPLY;
         opening.body.address = F::wide(opening.packet.destination);
         opening.body.port = opening.packet.ports.destination;
@@ -119,12 +120,7 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
         if failed != 0 {
             return failed;
         }
-        opening.body.key = F::key(
-            opening.packet.source,
-            opening.packet.destination,
-            opening.packet.ports,
-            opening.packet.protocol,
-        );
+        request_key(opening);
         opening.body.link = 0;
         opening.body.flags = connection_flags::MASQ;
         opening.body.peer = opening.slot;
@@ -132,15 +128,9 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
         opening.body.address = destination.address;
         opening.body.port = port;
     }
-    let state = first_state(&opening.packet, u32::from(masq)) as u8;
-    // By way of memory: the verifier need not follow each state on its own from here.
-    let state = crate::abi::through(&mut opening.room.cell, u64::from(state)) as u8;
-    opening.state = state;
-    opening.bits = if masq { 0 } else { Word::IN_ONLY };
-    if conn::is_weak(opening.packet.protocol, state) {
-        opening.bits |= Word::WEAK;
-    }
-    opening.body.timeout = conn::timeout(settings, opening.packet.protocol, state);
+    let active = first_state(settings, opening, u32::from(masq));
+    // By way of memory: the verifier need not follow each on its own from here.
+    let active = crate::abi::through(&mut opening.room.cell, u64::from(active)) != 0;
     opening.body.mark = opening.mark;
     if opening.link != 0 {
         opening.body.flags |= connection_flags::CONTROLLED;
@@ -154,7 +144,7 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
     if failed != 0 {
         return failed;
     }
-    let which = if conn::is_active(opening.packet.protocol, state) { Count::Active } else { Count::Inactive };
+    let which = if active { Count::Active } else { Count::Inactive };
     let total = tables.add_count(id, which, 1);
     if destination.upper != 0 && total >= destination.upper {
         tables.set_overload(id, true);
@@ -162,6 +152,23 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
     if opening.link != 0 {
         persist::add_child::<F, T>(tables, settings, opening.link, 1);
     }
+    0
+}
+
+/// Makes the key of the packets from the client. Not inlined, as little of the stack as can be; so is the next one.
+#[inline(never)]
+fn request_key<F: Family>(opening: &mut Opening<F>) -> u32 {
+    let packet = &opening.packet;
+    opening.body.key = F::key(packet.source, packet.destination, packet.ports, packet.protocol);
+    0
+}
+
+/// Makes the key of the packets from the real server, whose port is in the body.
+#[inline(never)]
+fn reply_key<F: Family>(opening: &mut Opening<F>, destination: &Destination) -> u32 {
+    let ports = Ports { source: opening.body.port, destination: opening.packet.ports.source };
+    let (real, client) = (F::narrow(&destination.address), opening.packet.source);
+    opening.body.key = F::key(real, client, ports, opening.packet.protocol);
     0
 }
 
@@ -243,27 +250,33 @@ fn put<F: Family, T: Store<F>>(tables: &T, settings: &Settings, request: &mut Op
     }
 }
 
-/// The state after the first packet. Not inlined: the tables of two protocols take many registers.
+/// Fills in the state after the first packet, and what it makes of word and timeout; 1 where it counts as active. Not
+/// inlined: whatever the verifier learns of the protocol it need not remember.
 #[inline(never)]
-fn first_state<F: Family>(packet: &Packet<F>, masq: u32) -> u32 {
-    let way = if masq != 0 { Way::Input } else { Way::InputOnly };
-    u32::from(if packet.protocol == protocol::UDP {
+fn first_state<F: Family>(settings: &Settings, opening: &mut Opening<F>, masq: u32) -> u32 {
+    let protocol = opening.packet.protocol;
+    let (way, bits) = if masq != 0 { (Way::Input, 0) } else { (Way::InputOnly, Word::IN_ONLY) };
+    let state = if protocol == protocol::UDP {
         udp::ONE
     } else {
-        conn::next::<Every, F>(packet, way, tcp::NONE)
-    })
+        conn::next::<Every, F>(&opening.packet, way, tcp::NONE)
+    };
+    opening.state = state;
+    opening.bits = if conn::is_weak(protocol, state) { bits | Word::WEAK } else { bits };
+    opening.body.timeout = conn::timeout(settings, protocol, state);
+    u32::from(conn::is_active(protocol, state))
 }
 
-/// Whether a packet may open a connection.
-#[inline(always)]
-fn opens<F: Family>(settings: &Settings, packet: &Packet<F>) -> bool {
+/// 1 where a packet may open a connection. Not inlined: as above.
+#[inline(never)]
+fn opens<F: Family>(settings: &Settings, packet: &Packet<F>) -> u32 {
     let is_sloppy = |flag| settings.flags & flag != 0;
-    match packet.protocol {
+    u32::from(match packet.protocol {
         protocol::TCP if is_sloppy(settings_flags::SLOPPY_TCP) => packet.tcp_flags & tcp::flag::RST == 0,
         protocol::TCP => tcp::is_opener(packet.tcp_flags),
         protocol::SCTP => sctp::may_open(packet.sctp_event, is_sloppy(settings_flags::SLOPPY_SCTP)),
         _ => true,
-    }
+    })
 }
 
 /// What the schedulers look at.

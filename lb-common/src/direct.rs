@@ -27,6 +27,8 @@ pub enum Verdict<F: Family> {
     Reply(IcmpError, Reason),
     /// Forwarded.
     Forward(Forward<F>),
+    /// The service's persistence engine must see the payload first.
+    Engine,
 }
 
 /// How a packet is forwarded.

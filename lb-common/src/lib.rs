@@ -35,6 +35,7 @@ pub mod persist;
 pub mod reason;
 pub mod run;
 pub mod sched;
+pub mod sip;
 pub mod tables;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

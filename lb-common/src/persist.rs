@@ -54,6 +54,9 @@ pub(crate) fn choose<F: Family, T: Store<F>>(
     let view = View::<F, T>::new(tables, settings, FlowTable::Templates);
     opening.table = FlowTable::Templates;
     opening.body.key = key(&opening.packet, service);
+    if opening.call != 0 {
+        opening.body.key = F::engine(&opening.body.key, opening.call);
+    }
     locate::<F, T>(tables, settings, opening);
     if let Some(found) = flow_table::seek(&view, &opening.body.key, opening.room.place) {
         let entry = found.entry;
@@ -88,7 +91,8 @@ pub(crate) fn choose<F: Family, T: Store<F>>(
     body.flags = connection_flags::TEMPLATE;
     body.address = destination.address;
     body.port = if service.prefix & EVERY_PORT != 0 { [0, 0] } else { destination.port };
-    body.link = 0;
+    // Listings take the client's address out of the key by it.
+    body.link = opening.call;
     body.mark = 0;
     if insert(tables, settings, opening) == 0 {
         // Also where another CPU has replaced it meanwhile, which takes it off the count.

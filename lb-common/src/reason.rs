@@ -73,6 +73,8 @@ reasons! {
     Internal = 21, "internal", drop: true;
     /// The destination's forwarding method is not in this version's data path.
     MethodUnsupported = 22, "method-unsupported", drop: true;
+    /// A service with persistence engine sip got what is no SIP message: no Call-ID was found.
+    NoCallId = 23, "no-call-id", drop: true;
 }
 
 #[cfg(test)]

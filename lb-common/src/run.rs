@@ -1,6 +1,6 @@
 //! One frame from beginning to end: decide, count, rewrite. The shells only do what comes out.
 
-use crate::abi::{Hop, INTERFACES};
+use crate::abi::{Hop, INTERFACES, Settings};
 use crate::conn::{Common, Every, Life, protocol};
 use crate::connect::schedule;
 use crate::direct::{Verdict, direct, read};
@@ -10,7 +10,8 @@ use crate::fwd::{Forwardable, address_frame, rewrite};
 use crate::icmp::{Icmp, IcmpError};
 use crate::parse::{self, Link, Packet, Parse};
 use crate::reason::Reason;
-use crate::tables::Store;
+use crate::sip;
+use crate::tables::{Opening, Store};
 
 /// What the shell does with the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub enum Action {
     Open,
     /// It is neither TCP nor UDP: [`other`] decides.
     Other,
+    /// It opens a connection of a service with a persistence engine: [`engine`] decides.
+    Engine,
 }
 
 /// Directs a frame that came in by interface `ifindex`. [`Action::Open`] asks for [`open`] with the
@@ -87,26 +90,75 @@ pub fn other<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
 }
 
 /// Directs a frame of family `F` that has no connection: [`run`] or [`other`] said [`Action::Open`]. A program of its
-/// own in the kernel, because both together would not fit BPF's stack.
+/// own in the kernel, because both together would not fit BPF's stack. [`Action::Engine`] asks for [`engine`].
 #[inline(always)]
 pub fn open<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
     tables: &T,
     frame: &mut Fr,
     ifindex: u32,
 ) -> Action {
+    opened::<false, F, T, Fr>(tables, frame, ifindex)
+}
+
+/// As [`open`], of a frame whose payload the service's persistence engine must see: [`open`] said [`Action::Engine`]. A
+/// program of its own in the kernel: reading payloads is much of the code.
+#[inline(always)]
+pub fn engine<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
+    tables: &T,
+    frame: &mut Fr,
+    ifindex: u32,
+) -> Action {
+    opened::<true, F, T, Fr>(tables, frame, ifindex)
+}
+
+#[inline(always)]
+fn opened<const ENGINE: bool, F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
+    tables: &T,
+    frame: &mut Fr,
+    ifindex: u32,
+) -> Action {
     let Some(settings) = tables.settings() else { return refuse(tables, Reason::Internal) };
     let Some(mut opening) = tables.scratch() else { return refuse(tables, Reason::Internal) };
-    // Prefilter and MAC were asked already.
+    let taken = frame.take();
+    let refused = take_in::<ENGINE, F, T, Fr>(tables, settings, &taken, ifindex, &mut opening);
+    *frame = taken;
+    match refused {
+        0 => {}
+        DROPPED => return Action::Drop,
+        _ => return Action::Pass,
+    }
+    let verdict = schedule::<ENGINE, F, T>(tables, settings, &mut opening);
+    let entrance = Entrance { ifindex, mac: None };
+    execute::<Every, F, T, Fr>(tables, frame, entrance, &opening.packet, verdict)
+}
+
+const PASSED: u32 = 1;
+const DROPPED: u32 = 2;
+
+/// Reads the frame, whose prefilter and MAC were asked already; 0, or [`PASSED`] or [`DROPPED`] where it cannot be
+/// balanced. Not inlined: a stack frame of its own, and what the verifier learns of many headers ends with it.
+#[inline(never)]
+fn take_in<const ENGINE: bool, F: Parse, T: Store<F>, Fr: Frame>(
+    tables: &T,
+    settings: &Settings,
+    frame: &Fr,
+    ifindex: u32,
+    opening: &mut Opening<F>,
+) -> u32 {
     let packet = F::network(frame).ok_or(Reason::Malformed);
     match packet.and_then(|network| F::packet::<Every, Fr>(frame, network)) {
         Ok(packet) => {
             opening.packet = packet;
             opening.sender = sender(frame, ifindex);
-            let verdict = schedule(tables, settings, &mut opening);
-            let entrance = Entrance { ifindex, mac: None };
-            execute::<Every, F, T, Fr>(tables, frame, entrance, &opening.packet, verdict)
+            if ENGINE {
+                opening.call = sip::call_id(tables, frame, &opening.packet, &settings.seed);
+            }
+            0
         }
-        Err(reason) => refuse(tables, reason),
+        Err(reason) => match refuse(tables, reason) {
+            Action::Drop => DROPPED,
+            _ => PASSED,
+        },
     }
 }
 
@@ -137,6 +189,7 @@ fn execute<L: Life, F: Forwardable + Icmp, T: Store<F>, Fr: Frame>(
 ) -> Action {
     match verdict {
         Verdict::Pass(reason) | Verdict::Drop(reason) => refuse(tables, reason),
+        Verdict::Engine => Action::Engine,
         Verdict::Reply(error, reason) => {
             if !F::is_unicast(packet.source) {
                 return refuse(tables, reason);

@@ -5,6 +5,7 @@ use core::ops::DerefMut;
 use crate::abi::{Destination, FwmarkKey, Hop, Interface, MarkRule, Schedule, Service, Settings};
 use crate::family::{Family, Ports};
 use crate::flow_table::{Body, Entry, Place, Room, Table};
+use crate::frame::Frame;
 use crate::parse::Packet;
 use crate::reason::Reason;
 
@@ -81,6 +82,15 @@ pub trait Tables {
     fn count(&self, reason: Reason);
     /// Whether an ICMP error may be sent to a client, by the folded address; takes the tokens.
     fn icmp_allowed(&self, client: u32) -> bool;
+    /// Puts `length` (1 to [`crate::sip::MAX_PAYLOAD`]) bytes of the frame from `at` on where [`Tables::payload`] reads
+    /// them; whether they are there. Only where packets are directed.
+    fn load_payload<Fr: Frame>(&self, _frame: &Fr, _at: u32, _length: u32) -> bool {
+        false
+    }
+    /// A byte of what was put there.
+    fn payload(&self, _at: u32) -> u8 {
+        0
+    }
     /// Calls `walk.step` with 0 to `count` - 1 until it says so.
     fn walk<W: Walk>(&self, count: u32, walk: &mut W);
 }
@@ -122,6 +132,8 @@ pub struct Opening<F: Family> {
     pub sender: Hop,
     /// Its template, 0 without.
     pub link: u64,
+    /// What the persistence engine makes of the packet, 0 without.
+    pub call: u64,
     /// The entry that is to go in.
     pub body: Body<F::Key>,
     /// For the insertion.

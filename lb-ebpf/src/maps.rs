@@ -9,6 +9,7 @@ use lb_common::abi::{
     Interface, MARK_RULES, MarkRule, PREFILTER_BITS, REASONS, Schedule, Service, ServiceKey4, ServiceKey6,
     Settings,
 };
+use lb_common::sip::MAX_PAYLOAD;
 
 /// IPv4 connection entries. Written by the program and by the daemon's sweep; entries leave by expiry.
 #[map]
@@ -73,6 +74,11 @@ pub type Scratch = [u64; 48];
 /// Written by the program.
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(3, 0);
+/// The payload that a persistence engine reads, of each CPU. Written by the program.
+#[map]
+pub static PAYLOAD: PerCpuArray<Payload> = PerCpuArray::with_max_entries(1, 0);
+/// Payload of one packet.
+pub type Payload = [u8; MAX_PAYLOAD as usize];
 /// Events to the daemon.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(64 * 1024, 0);

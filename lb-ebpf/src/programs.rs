@@ -4,10 +4,10 @@ use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use lb_common::abi::opener::{OPEN4, OPEN6, OTHER4, OTHER6};
+use lb_common::abi::opener::{ENGINE4, ENGINE6, OPEN4, OPEN6, OTHER4, OTHER6};
 use lb_common::family::{V4, V6};
 use lb_common::frame::Frame as _;
-use lb_common::run::{Action, open, other, run};
+use lb_common::run::{Action, engine, open, other, run};
 
 use crate::frame::KernelFrame;
 use crate::maps;
@@ -56,14 +56,36 @@ fn tail_call<const PROGRAM: u32>(ctx: &XdpContext) {
 #[xdp]
 #[inline(always)]
 pub fn open4(ctx: XdpContext) -> u32 {
-    act(open::<V4, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)))
+    let action = open::<V4, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx));
+    if action == Action::Engine {
+        tail_call::<ENGINE4>(&ctx);
+    }
+    act(action)
 }
 
 /// Opens IPv6 connections.
 #[xdp]
 #[inline(always)]
 pub fn open6(ctx: XdpContext) -> u32 {
-    act(open::<V6, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)))
+    let action = open::<V6, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx));
+    if action == Action::Engine {
+        tail_call::<ENGINE6>(&ctx);
+    }
+    act(action)
+}
+
+/// Opens IPv4 connections of services with a persistence engine: the opener's tail call for them.
+#[xdp]
+#[inline(always)]
+pub fn engine4(ctx: XdpContext) -> u32 {
+    act(engine::<V4, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)))
+}
+
+/// Opens IPv6 connections of services with a persistence engine.
+#[xdp]
+#[inline(always)]
+pub fn engine6(ctx: XdpContext) -> u32 {
+    act(engine::<V6, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)))
 }
 
 /// Directs IPv4 packets that are neither TCP nor UDP: the director's tail call for them.
@@ -99,7 +121,7 @@ fn ingress(ctx: &XdpContext) -> u32 {
 #[inline(always)]
 fn act(action: Action) -> u32 {
     match action {
-        Action::Pass | Action::Open | Action::Other => xdp_action::XDP_PASS,
+        Action::Pass | Action::Open | Action::Other | Action::Engine => xdp_action::XDP_PASS,
         Action::Drop => xdp_action::XDP_DROP,
         Action::Transmit => xdp_action::XDP_TX,
         // SAFETY: a helper without pointers.

@@ -1,14 +1,16 @@
 //! Maps of the kernel as `lb-common` sees them.
 
 use aya_ebpf::bindings::xdp_md;
-use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_loop};
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_loop, bpf_xdp_load_bytes};
 use lb_common::abi::{
     self, Connection4, Connection6, Counts, Destination, Entry4, Entry6, FwmarkKey, Hop, ICMP_BUCKETS,
     INTERFACES, IcmpBucket, Interface, MarkRule, Schedule, Service, ServiceKey4, ServiceKey6, Settings,
 };
 use lb_common::family::{Family, V4, V6};
+use lb_common::frame::Frame;
 use lb_common::limit::{self, Limit};
 use lb_common::reason::Reason;
+use lb_common::sip::MAX_PAYLOAD;
 use lb_common::tables::{Count, Direction, FlowTable, Opening, Route, Store, Tables, Walk};
 
 use crate::maps;
@@ -187,6 +189,27 @@ impl Tables for KernelTables {
         let now = self.now();
         take(limit::bucket(client), Limit::of_client(settings), now)
             && take(ICMP_BUCKETS, Limit::of_all(settings), now)
+    }
+
+    #[inline(always)]
+    fn load_payload<Fr: Frame>(&self, _: &Fr, at: u32, length: u32) -> bool {
+        let Some(payload) = maps::PAYLOAD.get_ptr_mut(0) else { return false };
+        let mut n = u64::from(length);
+        // Opaque to the compiler, which knows the range already; the verifier wants to see it.
+        // SAFETY: a move of a register to itself.
+        unsafe { core::arch::asm!("{0} = {0}", inout(reg) n, options(pure, nomem, nostack)) };
+        if n == 0 || n > u64::from(MAX_PAYLOAD) {
+            return false;
+        }
+        // SAFETY: the context is valid while the program runs, and the element has room for so many bytes.
+        unsafe { bpf_xdp_load_bytes(self.ctx, at, payload.cast(), n as u32) == 0 }
+    }
+
+    #[inline(always)]
+    fn payload(&self, at: u32) -> u8 {
+        let Some(payload) = maps::PAYLOAD.get_ptr(0) else { return 0 };
+        // SAFETY: the mask keeps it inside; this CPU's own element.
+        unsafe { *payload.cast::<u8>().add((at & (MAX_PAYLOAD - 1)) as usize) }
     }
 
     #[inline(always)]

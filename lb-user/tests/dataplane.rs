@@ -187,6 +187,8 @@ fn programs_run_and_count() {
         ProgramName::Open6,
         ProgramName::Other4,
         ProgramName::Other6,
+        ProgramName::Engine4,
+        ProgramName::Engine6,
     ] {
         let facts = dataplane.facts(program).unwrap();
         assert!(facts.verified > 100 && facts.id != 0 && facts.machine_bytes > 0, "{facts:?}");

@@ -52,6 +52,10 @@ pub mod opener {
     pub const OTHER4: u32 = 5;
     /// IPv6 packets that are neither TCP nor UDP.
     pub const OTHER6: u32 = 7;
+    /// Opens IPv4 connections of services with a persistence engine.
+    pub const ENGINE4: u32 = 2;
+    /// Opens IPv6 connections of services with a persistence engine.
+    pub const ENGINE6: u32 = 3;
 }
 
 /// Rules that give marks, at most.

@@ -11,14 +11,14 @@ pub use self::site::{DIRECTOR_MAC, ServiceSpec, fill, weights};
 use crate::family::{V4, V6};
 use crate::frame::{Frame, SliceFrame};
 use crate::parse::{self, Link};
-use crate::run::{Action, open, other, run};
+use crate::run::{Action, engine, open, other, run};
 use crate::tables::Store;
 
 /// Bytes in front of a frame that it may grow into (XDP_PACKET_HEADROOM).
 const HEADROOM: usize = 256;
 
 /// Directs a frame as the kernel's programs do one after the other: [`run()`], then [`other`] for a frame of the other
-/// protocols, and [`open`] for one without connection.
+/// protocols, [`open`] for one without connection, and [`engine`] where its service has one.
 pub fn run_all<T: Store<V4> + Store<V6>, Fr: Frame>(tables: &T, frame: &mut Fr, ifindex: u32) -> Action {
     let mut action = run(tables, frame, ifindex);
     // The first program takes only frames of the two families for ones of the others.
@@ -33,6 +33,12 @@ pub fn run_all<T: Store<V4> + Store<V6>, Fr: Frame>(tables: &T, frame: &mut Fr, 
         action = match link {
             Link::V4 => open::<V4, T, Fr>(tables, frame, ifindex),
             Link::V6 => open::<V6, T, Fr>(tables, frame, ifindex),
+        };
+    }
+    if action == Action::Engine {
+        action = match link {
+            Link::V4 => engine::<V4, T, Fr>(tables, frame, ifindex),
+            Link::V6 => engine::<V6, T, Fr>(tables, frame, ifindex),
         };
     }
     action

@@ -32,13 +32,22 @@ pub struct ServiceSpec {
     pub netmask: [u8; 16],
     /// One-packet scheduling.
     pub one_packet: bool,
+    /// Number of the persistence engine, 0 without.
+    pub engine: u8,
 }
 
 impl ServiceSpec {
     /// A plain service.
     #[must_use]
     pub const fn new(scheduler: Scheduler) -> Self {
-        Self { scheduler, scheduler_flags: 0, persistence: 0, netmask: [0xff; 16], one_packet: false }
+        Self {
+            scheduler,
+            scheduler_flags: 0,
+            persistence: 0,
+            netmask: [0xff; 16],
+            one_packet: false,
+            engine: 0,
+        }
     }
 }
 
@@ -161,6 +170,7 @@ impl HostTables {
             persistence: spec.persistence,
             persistence_seconds: spec.persistence / HZ,
             netmask: spec.netmask,
+            engine: spec.engine,
             ..Service::default()
         }
     }

@@ -11,3 +11,4 @@ mod policy;
 mod recorded;
 mod sctp;
 mod sequences;
+mod sip;

@@ -168,7 +168,7 @@ fn hold_frame(tables: &HostTables, before: &[u64], frame: &[u8], action: Action,
             let answered = |r: &Reason| matches!(r, Reason::NoDestination | Reason::TtlExceeded);
             assert!(counted.iter().all(|r| lost(r) || answered(r)), "{counted:?}");
         }
-        Action::Open | Action::Other => panic!("run_all goes on"),
+        Action::Open | Action::Other | Action::Engine => panic!("run_all goes on"),
     }
 }
 

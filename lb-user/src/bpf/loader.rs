@@ -190,11 +190,13 @@ impl Dataplane {
 }
 
 /// What the director ends in by tail call.
-const OPENERS: [(u32, ProgramName); 4] = [
+const OPENERS: [(u32, ProgramName); 6] = [
     (opener::OPEN4, ProgramName::Open4),
     (opener::OPEN6, ProgramName::Open6),
     (opener::OTHER4, ProgramName::Other4),
     (opener::OTHER6, ProgramName::Other6),
+    (opener::ENGINE4, ProgramName::Engine4),
+    (opener::ENGINE6, ProgramName::Engine6),
 ];
 
 /// The ticks fit no rate that a kernel is built with.

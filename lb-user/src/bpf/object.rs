@@ -35,6 +35,10 @@ pub enum ProgramName {
     Other4,
     /// IPv6 packets that are neither TCP nor UDP; reached by tail call.
     Other6,
+    /// Opens IPv4 connections of services with a persistence engine; reached by tail call.
+    Engine4,
+    /// Opens IPv6 connections of services with a persistence engine; reached by tail call.
+    Engine6,
     /// Nothing but the call.
     Empty,
     /// Passes everything.
@@ -53,6 +57,8 @@ impl ProgramName {
             Self::Open6 => "open6",
             Self::Other4 => "other4",
             Self::Other6 => "other6",
+            Self::Engine4 => "engine4",
+            Self::Engine6 => "engine6",
             Self::Empty => "empty",
             Self::Pass => "pass",
             Self::Clock => "clock",

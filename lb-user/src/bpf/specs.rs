@@ -46,8 +46,8 @@ pub(super) fn buckets(connections: u32) -> u32 {
     u32::try_from(wanted.next_power_of_two()).unwrap_or(BUCKETS_MAX).clamp(BUCKETS_MIN, BUCKETS_MAX)
 }
 
-/// Every map that is pinned, with the sizes that a configuration asks for. Map `SCRATCH` is not: nothing
-/// in it outlives a packet.
+/// Every map that is pinned, with the sizes that a configuration asks for. Maps `SCRATCH` and `PAYLOAD` are not:
+/// nothing in them outlives a packet.
 pub(super) fn specs(sizes: &Sizes) -> Vec<Spec> {
     let buckets4 = buckets(sizes.connections);
     let buckets6 = buckets(sizes.connections6.unwrap_or(sizes.connections / 4));

@@ -236,6 +236,7 @@ fn blank<F: Family>() -> Opening<F> {
         mark: 0,
         sender: lb_common::abi::Hop::UNRESOLVED,
         link: 0,
+        call: 0,
         body: Body {
             key: F::key(nowhere, nowhere, ports, 0),
             address: [0; 16],

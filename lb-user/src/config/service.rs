@@ -42,6 +42,7 @@ pub(super) fn read_service(mut table: Reader<'_>) -> Option<(ServiceSpec, Vec<De
         let title = "a service of every port (port 0) must be persistent";
         table.errors().report(table.span(), title, "", help);
     }
+    let engine = read_engine(&mut table, key, persistence.is_some());
     let mut destinations: Vec<DestinationSpec> = Vec::new();
     for entry in table.tables("destination", "service.destination", "a destination") {
         let span = entry.span();
@@ -63,9 +64,33 @@ pub(super) fn read_service(mut table: Reader<'_>) -> Option<(ServiceSpec, Vec<De
         persistence,
         netmask,
         one_packet: one_packet.is_some_and(|o| o.value),
-        persistence_engine: None,
+        persistence_engine: engine.map(|e| e.value.to_owned()),
     };
     Some((service, destinations))
+}
+
+/// The persistence engine: of a persistent service that gets UDP.
+fn read_engine<'t>(
+    table: &mut Reader<'t>,
+    key: Option<ServiceKey>,
+    persistent: bool,
+) -> Option<Located<&'t str>> {
+    let engine = table.string("persistence-engine", "sip")?;
+    let other = matches!(key, Some(ServiceKey::Address { protocol, .. }) if protocol != Protocol::Udp);
+    let (title, help) = if engine.value != "sip" {
+        (format!("unknown persistence engine `{}`", engine.value), "write \"sip\", or leave it out")
+    } else if other {
+        (
+            "a persistence engine is only for UDP".to_owned(),
+            "remove it, or make the service a `udp` or a `fwmark` one",
+        )
+    } else if !persistent {
+        ("a persistence engine needs persistence".to_owned(), "add: persistent = 360")
+    } else {
+        return Some(engine);
+    };
+    table.errors().report(engine.span, title, "", help);
+    None
 }
 
 fn read_key(table: &mut Reader<'_>) -> Option<ServiceKey> {

@@ -6,6 +6,7 @@ use super::Director;
 use super::state::Service;
 use crate::api::{ErrorKind, Refusal};
 use crate::model::{DestinationSpec, ForwardingMethod, MarkRule, Netmask, Protocol, ServiceKey, ServiceSpec};
+use crate::plan::{SIP, engine_number};
 
 /// Greatest weight, as ipvsadm takes.
 const MAX_WEIGHT: u32 = 65_535;
@@ -53,11 +54,28 @@ pub(super) fn service(spec: &ServiceSpec) -> Result<(), Refusal> {
         ServiceKey::Address { .. } | ServiceKey::Fwmark(_) => {}
     }
     if let Some(engine) = &spec.persistence_engine {
-        return Err(with_hint(
-            ErrorKind::Unsupported,
-            format!("service {key}: this version has no persistence engine `{engine}`"),
-            "leave out --pe: persistence then goes by client address",
-        ));
+        if engine_number(engine).is_none() {
+            return Err(with_hint(
+                ErrorKind::NoSuchScheduler,
+                format!("service {key}: there is no persistence engine `{engine}`"),
+                format!("use --pe {SIP}, or leave it out: persistence then goes by client address"),
+            ));
+        }
+        // The kernel takes both, and then drops every packet, or does not look at the engine.
+        if !matches!(key, ServiceKey::Fwmark(_) | ServiceKey::Address { protocol: Protocol::Udp, .. }) {
+            return Err(with_hint(
+                ErrorKind::Invalid,
+                format!("service {key}: persistence engine {engine} is only for UDP"),
+                "leave out --pe: persistence then goes by client address",
+            ));
+        }
+        if spec.persistence.is_none() {
+            return Err(with_hint(
+                ErrorKind::Invalid,
+                format!("service {key}: persistence engine {engine} without persistence"),
+                format!("lbadm -A {} -p --pe {engine}", options(key)),
+            ));
+        }
     }
     if let Some(p) = spec.persistence
         && p.timeout == 0

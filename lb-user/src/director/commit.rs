@@ -10,7 +10,7 @@ use super::settings::{is_every_port, ticks};
 use super::state::{Destination, Live, Scheduling, Service};
 use super::{Director, Effect};
 use crate::model::{Fwmark, Netmask, Owner, ServiceKey};
-use crate::plan::{Member, mask_bytes, plan, resume, table, weights, wide};
+use crate::plan::{Member, engine_number, mask_bytes, plan, resume, table, weights, wide};
 
 impl Director {
     /// Plans everything that was touched since the last time.
@@ -180,7 +180,8 @@ fn service_value(service: &Service, hz: u32) -> abi::Service {
         scheduler: spec.scheduler as u8,
         scheduler_flags: spec.flags.0,
         flags,
-        engine: 0,
+        // Checked when it came.
+        engine: spec.persistence_engine.as_deref().and_then(engine_number).unwrap_or(0),
         first_slot: 0,
         slots: 0,
         weight_step: 1,

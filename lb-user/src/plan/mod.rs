@@ -13,8 +13,8 @@ mod prefilter;
 mod slots;
 
 pub use self::convert::{
-    destination_address, destination_spec, interface_index, mark_rule, mark_rule_of, mask_bytes, service_key,
-    service_spec, wide,
+    SIP, destination_address, destination_spec, engine_number, interface_index, mark_rule, mark_rule_of,
+    mask_bytes, service_key, service_spec, wide,
 };
 pub use self::diff::plan;
 pub use self::extent::Extents;

@@ -316,7 +316,7 @@ fn source(frame: &[u8]) -> u32 {
 pub(crate) fn number(action: Action) -> u32 {
     match action {
         Action::Drop => 1,
-        Action::Pass | Action::Open | Action::Other => 2,
+        Action::Pass | Action::Open | Action::Other | Action::Engine => 2,
         Action::Transmit => 3,
         Action::Redirect(_) => 4,
     }

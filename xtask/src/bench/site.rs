@@ -50,8 +50,8 @@ const SEED: [u64; 4] =
 const HZ: u32 = 1000;
 
 /// Programs of the director, as in the shipped object.
-pub(super) const DIRECTOR: [&str; 8] =
-    ["director", "open4", "open6", "other4", "other6", "clock", "empty", "pass"];
+pub(super) const DIRECTOR: [&str; 10] =
+    ["director", "open4", "open6", "other4", "other6", "engine4", "engine6", "clock", "empty", "pass"];
 /// What is measured beside them.
 const PROBES: [&str; 8] = ["again4", "again6", "anew4", "flows4", "lookup", "hit", "bucket", "parsed"];
 
@@ -90,12 +90,15 @@ impl Site {
             .context("the maps of the eBPF object cannot be made")?;
         let mut fds = BTreeMap::new();
         for name in DIRECTOR.into_iter().chain(PROBES) {
-            let program = program_mut(&mut ebpf, name)?;
+            // An earlier object may lack a program that was added since; the case that needs it fails.
+            let Ok(program) = program_mut(&mut ebpf, name) else { continue };
             program.load().with_context(|| format!("the kernel refuses program {name}"))?;
             fds.insert(name, program.fd()?.try_clone()?);
         }
         let mut openers = program_array(&mut ebpf, "OPENERS")?;
-        for (version, name) in [(4, "open4"), (6, "open6"), (5, "other4"), (7, "other6")] {
+        for (version, name) in
+            [(4, "open4"), (6, "open6"), (5, "other4"), (7, "other6"), (2, "engine4"), (3, "engine6")]
+        {
             if let Some(fd) = fds.get(name) {
                 openers.set(version, fd, 0)?;
             }

@@ -10,7 +10,7 @@ use super::names::Names;
 /// Schedulers that this version does not have.
 const SCHEDULERS: [&str; 4] = ["lblc", "lblcr", "mh", "twos"];
 /// Options that this version refuses, and what they are.
-const OPTIONS: [(&str, &str); 8] = [
+const OPTIONS: [(&str, &str); 7] = [
     ("-i", "tunnels"),
     ("--ipip", "tunnels"),
     ("--tun-type", "tunnels"),
@@ -18,7 +18,6 @@ const OPTIONS: [(&str, &str); 8] = [
     ("--tun-csum", "tunnels"),
     ("--tun-nocsum", "tunnels"),
     ("--tun-remcsum", "tunnels"),
-    ("--pe", "persistence engines"),
 ];
 
 /// What a service is known by.
@@ -223,7 +222,7 @@ mod tests {
             ("ipvsadm -A -t 192.0.2.1:80 -s wrr -p 60", None),
             ("ipvsadm -a -t 192.0.2.1:80 -r 198.51.100.11:80 -m -w 100", None),
             ("ipvsadm -a -t 192.0.2.1:80 -r 198.51.100.12:99 -i", Some("tunnels")),
-            ("ipvsadm -A -u 192.0.2.1:5060 -s rr -p 60 --pe sip -o", Some("persistence engines")),
+            ("ipvsadm -A -u 192.0.2.1:5060 -s mh", Some("scheduler mh")),
             ("ipvsadm -a -u 192.0.2.1:5060 -r 198.51.100.11 -m", Some("a service refused before")),
             ("ipvsadm -A -f 4000000000 -s mh", Some("scheduler mh")),
             ("ipvsadm -Ln", None),

@@ -29,6 +29,7 @@ pub(super) fn blank<F: Family>() -> Opening<F> {
         mark: 0xa5a5_a5a5,
         sender: Hop(0xa5a5_a5a5_a5a5_a5a5),
         link: 0xa5a5_a5a5_a5a5_a5a5,
+        call: 0xa5a5_a5a5_a5a5_a5a5,
         body: Body {
             key,
             address: [0xa5; 16],

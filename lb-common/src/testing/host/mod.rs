@@ -64,6 +64,8 @@ pub struct HostTables {
     reasons: Vec<AtomicU64>,
     limits: Mutex<Vec<IcmpBucket>>,
     wanted: Mutex<Vec<[u8; 16]>>,
+    /// What persistence engines read.
+    payload: Mutex<Vec<u8>>,
 }
 
 impl HostTables {
@@ -94,6 +96,7 @@ impl HostTables {
             reasons: (0..REASONS).map(|_| AtomicU64::new(0)).collect(),
             limits: Mutex::new(vec![IcmpBucket::default(); ICMP_BUCKETS as usize + 1]),
             wanted: Mutex::new(Vec::new()),
+            payload: Mutex::new(Vec::new()),
         };
         super::site::prepare(&mut tables, buckets);
         tables
@@ -231,6 +234,7 @@ impl Clone for HostTables {
             counters: self.counters.iter().map(|c| c.each_ref().map(double)).collect(),
             reasons: self.reasons.iter().map(double).collect(),
             limits: Mutex::new(self.limits.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+            payload: Mutex::new(Vec::new()),
             wanted: Mutex::new(self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone()),
         }
     }

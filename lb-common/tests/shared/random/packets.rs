@@ -36,6 +36,42 @@ const CHUNKS: [&[u8]; 22] = [
     &[0x80],
 ];
 
+/// A SIP message of one of a few calls, or nearly one.
+fn message(random: &mut Random) -> Vec<u8> {
+    let ends = ["\r\n", "\r\n", "\n", "\r"];
+    let end = random.one_of(&ends);
+    let mut text = format!("OPTIONS sip:b@example.com SIP/2.0{end}");
+    for _ in 0..random.below(4) {
+        text += random.one_of(&[
+            "Via: SIP/2.0/UDP pc33.example.com",
+            "Contact: <sip:a@192.0.2.9>",
+            " call-id: folded",
+            "c: x",
+            "call-idx: 7",
+        ]);
+        text += end;
+    }
+    text += random.one_of(&[
+        "Call-ID: ",
+        "call-id:",
+        "i: ",
+        "I :\t",
+        "CALL-ID :",
+        "Call_ID: ",
+        "i:\r\n ",
+        "i:\r\n",
+    ]);
+    text += random.one_of(&["a84b4c76e66710@pc33.example.com", "b", "c@d", "two words", "b \t", ""]);
+    text += end;
+    text += random.one_of(&["CSeq: 1 OPTIONS\r\n\r\n", "", "\r\n"]);
+    let mut bytes = text.into_bytes();
+    if random.once_in(8) {
+        let length = random.below(bytes.len() as u32 + 1);
+        bytes.truncate(length as usize);
+    }
+    bytes
+}
+
 impl Site {
     /// A frame from a client.
     pub(super) fn request(&self, random: &mut Random) -> FrameSpec {
@@ -116,6 +152,9 @@ impl Site {
         spec.ttl = random.one_of(&[64, 64, 64, 64, 64, 64, 2, 1, 0, 255]);
         spec.payload =
             (0..random.one_of(&[0, 1, 2, 5, 17, 64, 200, 700])).map(|_| random.next() as u8).collect();
+        if protocol == protocol::UDP && random.once_in(2) {
+            spec.payload = message(random);
+        }
         if source.is_ipv4() && random.once_in(10) {
             spec.options = vec![1; 4 * random.below(11) as usize];
         }

@@ -6,6 +6,7 @@ use lb_common::abi::{Destination, Hop, MarkRule, destination_flags, settings_fla
 use lb_common::conn::protocol;
 use lb_common::fwd::ForwardingMethod;
 use lb_common::sched::Scheduler;
+use lb_common::sip;
 use lb_common::testing::{HostTables, ServiceSpec};
 
 use super::{OTHER_IFINDEX, OTHER_MAC, PORTS, Random, Site, VIRTUAL4, VIRTUAL6, ip};
@@ -108,6 +109,9 @@ impl Site {
                 spec.netmask =
                     if family == 4 { wide(ip("255.255.255.128")) } else { wide(ip("ffff:ffff:ffff::")) };
             }
+        }
+        if protocol == protocol::UDP && spec.persistence != 0 && random.once_in(2) {
+            spec.engine = sip::ENGINE;
         }
         let port = if spec.persistence != 0 && random.once_in(3) { 0 } else { random.one_of(&PORTS) };
         // ISAKMP, which AH and ESP follow.

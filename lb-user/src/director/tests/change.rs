@@ -60,13 +60,10 @@ fn services_and_destinations_that_are_not_there_or_there_already() {
 #[test]
 fn what_this_version_does_not_do_is_refused() {
     let mut w = one(Scheduler::Rr);
-    let mut engine = service(tcp("192.0.2.2:80"), Scheduler::Rr);
-    engine.persistence_engine = Some("sip".into());
     let mut tunnel = destination("198.51.100.12:80", 1);
     tunnel.method = ForwardingMethod::Tunnel;
     tunnel.tunnel = Some(Tunnel { kind: TunnelKind::Ipip, port: 0, checksum: TunnelChecksum::None });
     for request in [
-        add_service(engine),
         add(tcp(VIP), tunnel),
         add(tcp(VIP), destination("[2001:db8:1::11]:80", 1)),
         // The director's own address by NAT on another port.
@@ -74,6 +71,29 @@ fn what_this_version_does_not_do_is_refused() {
     ] {
         assert_eq!(kind(&mut w, request.clone()), ErrorKind::Unsupported, "{request:?}");
     }
+}
+
+#[test]
+fn the_sip_engine_is_for_persistent_services_of_udp() {
+    let mut w = one(Scheduler::Rr);
+    let with = |key, engine: &str, persistent: bool| {
+        let mut spec = service(key, Scheduler::Rr);
+        spec.persistence_engine = Some(engine.into());
+        spec.persistence = persistent.then_some(Persistence { timeout: 60 });
+        add_service(spec)
+    };
+    let udp = ServiceKey::Address { protocol: Protocol::Udp, address: "192.0.2.1:5060".parse().unwrap() };
+    assert_eq!(kind(&mut w, with(udp, "h323", true)), ErrorKind::NoSuchScheduler);
+    assert_eq!(kind(&mut w, with(udp, "sip", false)), ErrorKind::Invalid);
+    assert_eq!(kind(&mut w, with(tcp("192.0.2.1:5060"), "sip", true)), ErrorKind::Invalid);
+    w.ops.clear();
+    w.does(with(udp, "sip", true));
+    let engine = w.ops.iter().find_map(|op| match op {
+        MapOp::PutService { value, .. } => Some(value.engine),
+        _ => None,
+    });
+    assert_eq!(engine, Some(lb_common::sip::ENGINE));
+    w.does(with(ServiceKey::Fwmark(Fwmark { mark: 7, ipv6: true }), "sip", true));
 }
 
 #[test]
