@@ -1,7 +1,8 @@
 //! New connections: who may open one, to which destination; their entries.
 
 use crate::abi::{
-    Destination, NONE, Settings, connection_flags, destination_flags, service_flags, settings_flags,
+    Destination, LocalityKey, NONE, Service, Settings, connection_flags, destination_flags, service_flags,
+    settings_flags,
 };
 use crate::conn::{self, Direction as Way, Every, protocol, sctp, tcp, udp};
 use crate::direct::{Verdict, is_persistent, real_port, to_destination};
@@ -32,7 +33,7 @@ pub(crate) fn schedule<const KNOWN: bool, F: Family, T: Store<F>>(
     if opens(settings, &opening.packet) == 0 {
         return Verdict::Pass(Reason::NotAnOpener);
     }
-    let Some(service) = lookup::service(tables, settings, &opening.packet) else {
+    let Some(service) = lookup::service(tables, settings, &opening.packet, opening.sender) else {
         return Verdict::Pass(Reason::NoService);
     };
     if source_port == FTP_DATA {
@@ -41,6 +42,7 @@ pub(crate) fn schedule<const KNOWN: bool, F: Family, T: Store<F>>(
     opening.now = tables.now();
     opening.link = 0;
     opening.mark = service.mark;
+    opening.subject = subject(service, &opening.packet, opening.now);
     let id = if is_persistent(service) {
         if service.engine == 0 {
             opening.call = 0;
@@ -52,7 +54,7 @@ pub(crate) fn schedule<const KNOWN: bool, F: Family, T: Store<F>>(
         }
         persist::choose(tables, settings, opening, service)
     } else {
-        sched::select(tables, service, &subject(&opening.packet))
+        sched::select(tables, service, &opening.subject)
     };
     if id == NONE {
         return Verdict::Reply(IcmpError::PortUnreachable, Reason::NoDestination);
@@ -281,10 +283,16 @@ fn opens<F: Family>(settings: &Settings, packet: &Packet<F>) -> u32 {
 
 /// What the schedulers look at.
 #[inline(always)]
-pub(crate) fn subject<F: Family>(packet: &Packet<F>) -> Subject {
+fn subject<F: Family>(service: &Service, packet: &Packet<F>, now: u32) -> Subject {
     Subject {
+        key: LocalityKey {
+            service: service.id,
+            epoch: service.scheduler_word,
+            address: F::wide(packet.destination),
+        },
         client: u32::from_be(F::fold(packet.source)),
-        client_port: u16::from_be_bytes(packet.ports.source),
         address: u32::from_be(F::fold(packet.destination)),
+        now,
+        client_port: u16::from_be_bytes(packet.ports.source),
     }
 }

@@ -3,7 +3,7 @@
 use crate::abi::{
     NONE, Service, Settings, connection_flags, destination_flags, service_flags, settings_flags,
 };
-use crate::connect::{insert, locate, subject};
+use crate::connect::{insert, locate};
 use crate::family::{Family, Ports};
 use crate::flow_table::{self, Entry, Word};
 use crate::parse::Packet;
@@ -39,6 +39,14 @@ fn key<F: Family>(packet: &Packet<F>, service: &Service) -> F::Key {
     F::key(client, packet.destination, ports, packet.protocol)
 }
 
+/// Makes the key of the packet's template. Not inlined: a stack frame of its own.
+#[inline(never)]
+fn template_key<F: Family>(opening: &mut Opening<F>, service: &Service) -> u32 {
+    let key = key(&opening.packet, service);
+    opening.body.key = if opening.call == 0 { key } else { F::engine(&key, opening.call) };
+    0
+}
+
 /// Bit of [`Service::prefix`]: templates of the service are of every port (port 0, or FTP).
 pub const EVERY_PORT: u32 = 1 << 31;
 
@@ -53,10 +61,7 @@ pub(crate) fn choose<F: Family, T: Store<F>>(
 ) -> u32 {
     let view = View::<F, T>::new(tables, settings, FlowTable::Templates);
     opening.table = FlowTable::Templates;
-    opening.body.key = key(&opening.packet, service);
-    if opening.call != 0 {
-        opening.body.key = F::engine(&opening.body.key, opening.call);
-    }
+    template_key(opening, service);
     locate::<F, T>(tables, settings, opening);
     if let Some(found) = flow_table::seek(&view, &opening.body.key, opening.room.place) {
         let entry = found.entry;
@@ -75,7 +80,7 @@ pub(crate) fn choose<F: Family, T: Store<F>>(
             tables.add_count(id, Count::Persistent, u32::MAX);
         }
     }
-    let id = sched::select(tables, service, &subject(&opening.packet));
+    let id = sched::select(tables, service, &opening.subject);
     if id == NONE {
         return NONE;
     }

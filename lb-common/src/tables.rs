@@ -2,12 +2,15 @@
 
 use core::ops::DerefMut;
 
-use crate::abi::{Destination, FwmarkKey, Hop, Interface, MarkRule, Schedule, Service, Settings};
+use crate::abi::{
+    Destination, FwmarkKey, Hop, Interface, LocalityKey, LocalityRef, MarkRule, Schedule, Service, Settings,
+};
 use crate::family::{Family, Ports};
 use crate::flow_table::{Body, Entry, Place, Room, Table};
 use crate::frame::Frame;
 use crate::parse::Packet;
 use crate::reason::Reason;
+use crate::sched::Subject;
 
 /// A step of a walk over slots: `true` ends the walk.
 pub trait Walk: Copy {
@@ -74,6 +77,13 @@ pub trait Tables {
     fn schedule(&self, service: u32) -> Schedule;
     /// Changes a service's scheduler state if it is still `old`.
     fn swap_schedule(&self, service: u32, old: Schedule, new: Schedule) -> bool;
+    /// What lblc or lblcr remember of an address.
+    fn locality(&self, key: &LocalityKey) -> Option<LocalityRef>;
+    /// Remembers an address with one destination ([`crate::abi::Locality::members`]); forgotten at once where there is
+    /// no room.
+    fn remember(&self, key: &LocalityKey, member: u64, now: u32);
+    /// A random number.
+    fn random(&self) -> u32;
     /// Counts a packet of a destination; `bytes` of IP.
     fn account(&self, destination: u32, direction: Direction, bytes: u32);
     /// Counts a new connection of a destination.
@@ -134,6 +144,8 @@ pub struct Opening<F: Family> {
     pub link: u64,
     /// What the persistence engine makes of the packet, 0 without.
     pub call: u64,
+    /// What the scheduler looks at.
+    pub subject: Subject,
     /// The entry that is to go in.
     pub body: Body<F::Key>,
     /// For the insertion.

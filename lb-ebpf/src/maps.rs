@@ -1,13 +1,13 @@
 //! Every map: key, value, writer, reader. Sizes here are the least; the daemon sets the real ones at
 //! load. Layouts are `lb_common::abi`; names are at most 15 bytes (the kernel cuts them).
 
-use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf};
 use lb_common::abi::{
     Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, ICMP_BUCKETS, INTERFACES, IcmpBucket,
-    Interface, MARK_RULES, MarkRule, PREFILTER_BITS, REASONS, Schedule, Service, ServiceKey4, ServiceKey6,
-    Settings,
+    Interface, Locality, LocalityKey, MARK_ELEMENTS, MarkRule, PREFILTER_BITS, REASONS, Schedule, Service,
+    ServiceKey4, ServiceKey6, Settings,
 };
 use lb_common::sip::MAX_PAYLOAD;
 
@@ -34,7 +34,7 @@ pub static SERVICES6: HashMap<ServiceKey6, Service> = HashMap::with_max_entries(
 pub static FWMARKS: HashMap<FwmarkKey, Service> = HashMap::with_max_entries(64, 0);
 /// Rules that give marks. Written by the daemon.
 #[map]
-pub static MARKS: Array<MarkRule> = Array::with_max_entries(MARK_RULES, 0);
+pub static MARKS: Array<MarkRule> = Array::with_max_entries(MARK_ELEMENTS, BPF_F_MMAPABLE);
 /// Scheduler tables: extents of destination ids. Written by the daemon.
 #[map]
 pub static SLOTS: Array<u32> = Array::with_max_entries(1024, BPF_F_MMAPABLE);
@@ -50,6 +50,10 @@ pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(64, 0
 /// Scheduler states by service id: compare-and-swap of the program; read by the daemon.
 #[map]
 pub static SCHEDULES: Array<Schedule> = Array::with_max_entries(64, BPF_F_MMAPABLE);
+/// Addresses that lblc and lblcr remember, with their destinations. Written by the program; entries leave by the daemon,
+/// as ip_vs_lblc.c and ip_vs_lblcr.c have it. Full: addresses go without.
+#[map]
+pub static LOCALITY: HashMap<LocalityKey, Locality> = HashMap::with_max_entries(64, BPF_F_NO_PREALLOC);
 /// Settings: one element. Written by the daemon.
 #[map]
 pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, BPF_F_MMAPABLE);
@@ -70,10 +74,10 @@ pub static ICMP_LIMITS: Array<IcmpBucket> = Array::with_max_entries(ICMP_BUCKETS
 pub static OPENERS: ProgramArray = ProgramArray::with_max_entries(lb_common::abi::opener::COUNT, 0);
 /// Room for a connection that is being opened.
 pub type Scratch = [u64; 48];
-/// Room for connections that are being opened, IPv4 and IPv6, and for a walk over slots, of each CPU.
-/// Written by the program.
+/// Room for connections that are being opened, IPv4 and IPv6, for a walk over slots, and for a new element of map
+/// `LOCALITY`, of each CPU. Written by the program.
 #[map]
-pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(3, 0);
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(4, 0);
 /// The payload that a persistence engine reads, of each CPU. Written by the program.
 #[map]
 pub static PAYLOAD: PerCpuArray<Payload> = PerCpuArray::with_max_entries(1, 0);

@@ -1,10 +1,11 @@
 //! Maps of the kernel as `lb-common` sees them.
 
 use aya_ebpf::bindings::xdp_md;
-use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_loop, bpf_xdp_load_bytes};
+use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64, bpf_loop, bpf_xdp_load_bytes};
 use lb_common::abi::{
     self, Connection4, Connection6, Counts, Destination, Entry4, Entry6, FwmarkKey, Hop, ICMP_BUCKETS,
-    INTERFACES, IcmpBucket, Interface, MarkRule, Schedule, Service, ServiceKey4, ServiceKey6, Settings,
+    INTERFACES, IcmpBucket, Interface, Locality, LocalityKey, LocalityRef, MarkRule, Schedule, Service,
+    ServiceKey4, ServiceKey6, Settings,
 };
 use lb_common::family::{Family, V4, V6};
 use lb_common::frame::Frame;
@@ -37,6 +38,9 @@ fn counts(id: u32) -> Option<*mut Counts> {
 
 /// Element of `SCRATCH` that holds a walk.
 const WALK: u32 = 2;
+
+/// Element of `SCRATCH` that holds a new element of `LOCALITY`.
+const NEW_LOCALITY: u32 = 3;
 
 /// The callback of `bpf_loop`: 0 goes on, 1 ends.
 unsafe extern "C" fn step<W: Walk>(i: u32, _: *mut core::ffi::c_void) -> i64 {
@@ -150,6 +154,40 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn locality(&self, key: &LocalityKey) -> Option<LocalityRef> {
+        // SAFETY: an element of the map, in memory that stays the map's for the run of the program (RCU). Where the
+        // daemon takes it away meanwhile, another CPU may get it for another key: what is read is held to the service
+        // before it is used, and a member written there is refused in the same way.
+        maps::LOCALITY.get_ptr_mut(key).map(|p| unsafe { LocalityRef::new(p) })
+    }
+
+    #[inline(always)]
+    fn remember(&self, key: &LocalityKey, member: u64, now: u32) {
+        let Some(cell) = maps::SCRATCH.get_ptr_mut(NEW_LOCALITY) else { return };
+        let cell = cell.cast::<Locality>();
+        // SAFETY: this CPU's own memory, large enough and aligned (asserted below), and used here alone. Members beyond
+        // the first are whatever lies there: their number says that they are not in use.
+        let value = unsafe {
+            (*cell).count = 1;
+            (*cell).last_used = now;
+            (*cell).modified = now;
+            (*cell)._pad = 0;
+            if let Some(first) = (*cell).members.first_mut() {
+                *first = member;
+            }
+            &*cell
+        };
+        // Full: the next packet to the address is scheduled anew.
+        let _ = maps::LOCALITY.insert(key, value, 0);
+    }
+
+    #[inline(always)]
+    fn random(&self) -> u32 {
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_get_prandom_u32() }
+    }
+
+    #[inline(always)]
     fn account(&self, destination: u32, direction: Direction, bytes: u32) {
         let Some(counters) = maps::COUNTERS.get_ptr_mut(destination) else { return };
         // SAFETY: this CPU's own element; XDP does not interrupt itself.
@@ -222,9 +260,10 @@ impl Tables for KernelTables {
         // SAFETY: this CPU's own memory, large enough, in use once at a time; the callback has the signature
         // that bpf_loop calls.
         unsafe {
-            core::ptr::write_volatile(cell, *walk);
+            core::ptr::copy_nonoverlapping(core::ptr::from_ref(walk), cell, 1);
             bpf_loop(count, step::<W> as *mut core::ffi::c_void, core::ptr::null_mut(), 0);
-            *walk = core::ptr::read_volatile(cell);
+            // Copied in place: a value in between would be on the stack as well.
+            core::ptr::copy_nonoverlapping(cell, core::ptr::from_mut(walk), 1);
         }
     }
 }
@@ -340,3 +379,4 @@ fn hop(number: u64) -> Route {
 
 const _: () = assert!(size_of::<Opening<V4>>() <= size_of::<maps::Scratch>());
 const _: () = assert!(size_of::<Opening<V6>>() <= size_of::<maps::Scratch>());
+const _: () = assert!(size_of::<Locality>() <= size_of::<maps::Scratch>());

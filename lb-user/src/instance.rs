@@ -4,7 +4,6 @@
 //! of them leaves on the machine lies below a directory of its name. Both binaries take the same
 //! three options in front of anything else, or the same three variables.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -121,29 +120,20 @@ impl Instance {
     pub fn links_dir(&self) -> PathBuf {
         self.pin_dir().join("links")
     }
+}
 
-    /// The pinned link of one interface. A dot (`eth0.100`), which a bpffs refuses, is written
-    /// `%2e`, and `%` itself `%25`; [`Self::interface_of_link`] reads it back.
-    #[must_use]
-    pub fn link_path(&self, interface: &str) -> PathBuf {
-        let mut name = String::with_capacity(interface.len());
-        for c in interface.chars() {
-            match c {
-                '.' => name.push_str("%2e"),
-                '%' => name.push_str("%25"),
-                c => {
-                    let _ = name.write_char(c);
-                }
-            }
-        }
-        self.links_dir().join(name)
-    }
+/// The pin of an interface's link in a directory of links ([`Instance::links_dir`]). A dot (`eth0.100`), which a
+/// bpffs refuses (kernel/bpf/inode.c: `bpf_lookup`), is written `%2e`, and `%` itself `%25`; [`interface_of_link`]
+/// reads it back.
+#[must_use]
+pub fn link_path(links_dir: &Path, interface: &str) -> PathBuf {
+    links_dir.join(interface.replace('%', "%25").replace('.', "%2e"))
+}
 
-    /// The interface whose link a file of [`Self::links_dir`] is.
-    #[must_use]
-    pub fn interface_of_link(file_name: &str) -> String {
-        file_name.replace("%2e", ".").replace("%25", "%")
-    }
+/// The interface whose link a file of a directory of links is.
+#[must_use]
+pub fn interface_of_link(file_name: &str) -> String {
+    file_name.replace("%2e", ".").replace("%25", "%")
 }
 
 #[cfg(test)]
@@ -165,10 +155,10 @@ mod tests {
     #[test]
     fn a_link_of_any_interface_is_a_name_a_bpffs_takes() {
         for name in ["eth0", "eth0.100", "odd%2e.x", "a%25"] {
-            let path = edge().link_path(name);
+            let path = link_path(&edge().links_dir(), name);
             let file = path.file_name().unwrap().to_str().unwrap();
             assert!(!file.contains('.'), "{file}");
-            assert_eq!(Instance::interface_of_link(file), name);
+            assert_eq!(interface_of_link(file), name);
         }
     }
 

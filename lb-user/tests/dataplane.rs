@@ -16,6 +16,8 @@ use lb_user::plan::{Capacity, MapOp};
 use support::{Bpffs, Namespace, pair, run};
 
 const XDP_PASS: u32 = 2;
+/// One IPv4 rule at element 9.
+const ONE_RULE: [u64; 2] = [9 << 32 | 1, 0];
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
@@ -39,7 +41,7 @@ fn maps_are_made_once_and_adopted_afterwards() {
     options.sizes.destinations = 4096;
     let second = Dataplane::open(&options).unwrap();
     assert!(second.adopted());
-    assert_eq!(second.maps().settings(), lb_common::abi::Settings { mark_rules: 1, ..settings });
+    assert_eq!(second.maps().settings(), lb_common::abi::Settings { marks: ONE_RULE, ..settings });
     let warnings = second.warnings().join("\n");
     assert!(warnings.contains("DESTINATIONS has 64 elements, the configuration asks for 4096"), "{warnings}");
     assert!(second.clock().now().wrapping_sub(now) >= settings.hz / 2, "one tick for both");
@@ -63,9 +65,9 @@ fn plan() -> Vec<MapOp> {
         MapOp::PutService { key: address("198.51.100.1:80"), value: service(0) },
         MapOp::PutService { key: address("[2001:db8::1]:80"), value: service(1) },
         MapOp::PutService { key: ServiceKey::Fwmark(Fwmark { mark: 7, ipv6: false }), value: service(2) },
-        MapOp::PutMarks { rules: vec![MarkRule { mark: 7, family: 4, ..Default::default() }] },
+        MapOp::PutMarks { first: 9, rules: [MarkRule { value: 7, ..Default::default() }].into() },
         MapOp::PutPrefilter { words: vec![(3, 0xff)] },
-        MapOp::PutSettings { value: Box::new(lb_common::abi::Settings { mark_rules: 1, ..unchanged() }) },
+        MapOp::PutSettings { value: Box::new(lb_common::abi::Settings { marks: ONE_RULE, ..unchanged() }) },
     ]
 }
 
@@ -89,8 +91,8 @@ fn what_is_executed_is_observed() {
     assert_eq!(keys, ["198.51.100.1:80/tcp", "[2001:db8::1]:80/tcp", "fwmark 7"]);
     assert_eq!(observed.slots, [vec![5, 5], vec![5, 6], vec![0, 0]]);
     assert_eq!(observed.schedules, [(0, Schedule(0)), (1, Schedule(0)), (2, Schedule(0))]);
-    assert_eq!(observed.marks.len(), 1);
-    assert_eq!(observed.marks[0].mark, 7);
+    assert_eq!(observed.marks.each_ref().map(Vec::len), [1, 0]);
+    assert_eq!(observed.marks[0][0].value, 7);
     assert_eq!(observed.prefilter[3], 0xff);
     assert_eq!(observed.capacity, Capacity { services: 16, destinations: 64, slots: 1024 });
 

@@ -13,11 +13,17 @@ mod differential {
     use std::hash::{BuildHasher as _, Hasher as _};
     use std::time::{Duration, Instant};
 
-    use lb_common::abi::Settings;
-    use lb_common::testing::{HostTables, direct_bytes};
+    use std::net::SocketAddr;
+
+    use lb_common::abi::{Destination, Hop, Settings};
+    use lb_common::conn::protocol;
+    use lb_common::fwd::ForwardingMethod;
+    use lb_common::sched::Scheduler;
+    use lb_common::testing::{DIRECTOR_MAC, HostTables, ServiceSpec, direct_bytes};
     use lb_user::bpf::Run;
     use lb_user::plan::MapOp;
 
+    use super::common::frames::{Carried, FrameSpec};
     use super::common::random::{Random, Site, Step};
     use super::common::{BUCKETS, Kernel, number};
 
@@ -70,27 +76,37 @@ mod differential {
         kernel.compare(host)
     }
 
+    /// A frame on both sides.
+    fn frame_on_both(
+        kernel: &mut Kernel,
+        tables: &mut HostTables,
+        frame: &[u8],
+        ifindex: u32,
+    ) -> Result<(), String> {
+        let (run, first, last) = kernel.run(frame, ifindex);
+        let mut failures = String::new();
+        for (now, reads, next) in ticks(first, last) {
+            let host = tables.clone();
+            host.set_now_until(now, reads, next);
+            match same(kernel, &host, frame, ifindex, &run) {
+                Ok(()) => {
+                    *tables = host;
+                    return Ok(());
+                }
+                Err(why) => {
+                    let _ = writeln!(failures, "at tick {now}, after {reads} reads {next}: {why}");
+                }
+            }
+        }
+        Err(failures)
+    }
+
     /// A step on both sides.
     fn both(kernel: &mut Kernel, site: &mut Site, step: &Step) -> Result<(), String> {
         site.apply(step);
         match step {
             Step::Frame { frame, ifindex } => {
-                let (run, first, last) = kernel.run(frame, *ifindex);
-                let mut failures = String::new();
-                for (now, reads, next) in ticks(first, last) {
-                    let host = site.tables.clone();
-                    host.set_now_until(now, reads, next);
-                    match same(kernel, &host, frame, *ifindex, &run) {
-                        Ok(()) => {
-                            site.tables = host;
-                            return Ok(());
-                        }
-                        Err(why) => {
-                            let _ = writeln!(failures, "at tick {now}, after {reads} reads {next}: {why}");
-                        }
-                    }
-                }
-                return Err(failures);
+                return frame_on_both(kernel, &mut site.tables, frame, *ifindex);
             }
             Step::Pass(_) => kernel.put_flows(&site.tables),
             Step::Weight(id, weight) => kernel.execute(&[MapOp::SetWeight { id: *id, weight: *weight }]),
@@ -136,5 +152,69 @@ mod differential {
             }
         }
         println!("{frames} frames");
+    }
+
+    /// Destinations of one service.
+    const MANY: u32 = 4096;
+    const SERVICE: ([u8; 4], u16) = ([192, 0, 2, 1], 80);
+
+    /// A service of many destinations, of which only the last ones have a next hop: walks are long.
+    fn many(scheduler: Scheduler, usable: u32) -> HostTables {
+        let mut tables = HostTables::with_room(8, MANY, 16 * 8192);
+        tables.settings.lblcr_expiration = 250;
+        let member = |n: u32| {
+            let [_, _, c, d] = n.to_be_bytes();
+            let hop = if n < MANY - usable { Hop::UNRESOLVED } else { Hop::new([2, 0, 0, 1, c, d], 1) };
+            Destination {
+                hop,
+                weight: n % 2 + 1,
+                address: [10, 0, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+                family: 4,
+                method: ForwardingMethod::DirectRoute as u8,
+                ..Destination::default()
+            }
+        };
+        let members: Vec<u32> = (0..MANY).map(|n| tables.add_destination(member(n))).collect();
+        let spec = ServiceSpec { scheduler_flags: 1, ..ServiceSpec::new(scheduler) };
+        tables.add_service4(1, SERVICE.0, SERVICE.1, protocol::TCP, &spec, &members);
+        tables
+    }
+
+    fn syn(n: u16) -> Vec<u8> {
+        let client = SocketAddr::from(([203, 0, 113, 9], 40_000 + n));
+        FrameSpec::new(DIRECTOR_MAC, client, SERVICE.into(), Carried::Tcp(2)).build()
+    }
+
+    #[test]
+    #[ignore = "needs root and the eBPF object: cargo xtask test"]
+    fn thousands_of_destinations_are_the_same_for_both() {
+        let mut kernel = Kernel::with_room(MANY, 16 * 8192);
+        for scheduler in [Scheduler::Rr, Scheduler::Wrr, Scheduler::Wlc, Scheduler::Mh, Scheduler::Lblcr] {
+            let mut tables = many(scheduler, 40);
+            kernel.load(&tables);
+            for n in 0..6 {
+                if let Err(why) = frame_on_both(&mut kernel, &mut tables, &syn(n), 1) {
+                    panic!("{scheduler:?}, client {n}: {why}");
+                }
+            }
+            let chosen: u64 = (0..MANY).map(|id| tables.counters(id).connections).sum();
+            assert_eq!(chosen, 6, "{scheduler:?}");
+        }
+    }
+
+    #[test]
+    #[ignore = "needs root and the eBPF object: cargo xtask test"]
+    fn twos_in_the_kernel_takes_usable_ones_by_weight() {
+        let mut kernel = Kernel::with_room(MANY, 16 * 8192);
+        kernel.load(&many(Scheduler::Twos, 3));
+        for n in 0..90 {
+            assert_eq!(kernel.run(&syn(n), 1).0.action, 3, "client {n}");
+        }
+        let chosen = kernel.connections();
+        let (others, usable) = chosen.split_at(MANY as usize - 3);
+        assert_eq!(others.iter().sum::<u64>(), 0, "to one that has no next hop");
+        assert_eq!(usable.iter().sum::<u64>(), 90);
+        // Weights 2, 1, 2, and of two the less loaded one is taken: by chance alone fewer than 5 come once in 10^9 runs.
+        assert!(usable.iter().all(|n| *n >= 5), "{usable:?}");
     }
 }

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use lb_user::netlink::{LinkState, NetEvent, Netlink, NextHop};
+use lb_user::model::NextHop;
+use lb_user::netlink::{LinkState, NetEvent, Netlink};
 use support::{Namespace, pair};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;

@@ -5,6 +5,7 @@ mod compile;
 mod demo;
 mod ebpf_build;
 mod elf;
+mod fuzz;
 mod interrupt;
 mod replay;
 mod repo;
@@ -42,6 +43,8 @@ enum Task {
     Tidy,
     /// Measures nanoseconds a packet by BPF_PROG_TEST_RUN and compares them with the goals
     Bench(bench::Options),
+    /// Throws bytes at the packet path with libFuzzer, some seconds for each target
+    Fuzz(fuzz::Options),
     /// Runs the whole gate: checks, tests, namespaces, recordings, the oldest kernel
     Test(test::Options),
     /// Runs the tests that load the eBPF object on the oldest supported kernel, under qemu
@@ -71,6 +74,11 @@ fn run_task(task: Task) -> Result<ExitCode> {
                 programs(&repo)?;
             }
             Ok(if demo::run(&args)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Task::Fuzz(options) => {
+            let counts = fuzz::run(&repo, &options)?;
+            println!("{counts}");
+            Ok(if counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Task::Replay(args) => {
             programs(&repo)?;

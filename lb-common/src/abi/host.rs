@@ -4,6 +4,7 @@ use core::cell::UnsafeCell;
 
 use super::connection::{Bucket4, Bucket6};
 use super::entry::{Entry4, Entry6};
+use super::locality::{Locality, LocalityRef};
 use super::service::Destination;
 use super::state::{Counts, IcmpBucket, Interface, Schedule, Settings};
 
@@ -40,7 +41,7 @@ macro_rules! plain {
         impl Plain for $t {}
     )* };
 }
-plain! { Bucket4, Bucket6, Counts, Destination, IcmpBucket, Interface, Schedule, Settings }
+plain! { Bucket4, Bucket6, Counts, Destination, IcmpBucket, Interface, Locality, Schedule, Settings }
 
 /// Elements that several threads use at once through accessors, as CPUs do in the kernel.
 ///
@@ -122,5 +123,14 @@ impl Memory<Bucket6> {
     pub fn entry(&self, index: u32) -> Option<Entry6> {
         // SAFETY: as for IPv4.
         self.pointer(index).map(|p| unsafe { Entry6::new(p.cast()) })
+    }
+}
+
+impl Memory<Locality> {
+    /// What is remembered in an element.
+    #[must_use]
+    pub fn locality(&self, index: u32) -> Option<LocalityRef> {
+        // SAFETY: an element of this memory, in use as the type's documentation says.
+        self.pointer(index).map(|p| unsafe { LocalityRef::new(p) })
     }
 }

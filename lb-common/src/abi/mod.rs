@@ -10,6 +10,8 @@ mod connection;
 mod entry;
 #[cfg(any(test, feature = "testing"))]
 mod host;
+mod locality;
+mod mark;
 mod raw;
 mod service;
 mod state;
@@ -21,10 +23,13 @@ pub use self::connection::{
 pub use self::entry::{Entry4, Entry6};
 #[cfg(any(test, feature = "testing"))]
 pub use self::host::{Memory, Plain};
+pub use self::locality::{LOCALITY_MEMBERS, Locality, LocalityKey, LocalityRef};
+pub use self::mark::{
+    COMMENT, MARK_PORTS, MarkRule, MarkTarget, NO_PORTS, PortRange, mark_conditions, mark_owner,
+};
 pub use self::raw::{read_raw, through, ways, write_raw};
 pub use self::service::{
-    Destination, FwmarkKey, Hop, MarkRule, Service, ServiceKey4, ServiceKey6, destination_flags,
-    service_flags,
+    Destination, FwmarkKey, Hop, Service, ServiceKey4, ServiceKey6, destination_flags, service_flags,
 };
 pub use self::state::{
     Counters, Counts, Event, IcmpBucket, Interface, Schedule, Settings, event_kind, interface_flags,
@@ -58,8 +63,11 @@ pub mod opener {
     pub const ENGINE6: u32 = 3;
 }
 
-/// Rules that give marks, at most.
-pub const MARK_RULES: u32 = 64;
+/// Rules that give marks, at most in a list; each address family has a list of its own, and each list two
+/// areas of so many elements in map `MARKS` ([`Settings::marks`]).
+pub const MARK_RULES: u32 = 2048;
+/// Elements of map `MARKS`.
+pub const MARK_ELEMENTS: u32 = 4 * MARK_RULES;
 
 /// Bits of the prefilter; its map has one `u64` per 64 of them.
 pub const PREFILTER_BITS: u32 = 1 << 16;
@@ -75,6 +83,7 @@ macro_rules! layout {
 }
 layout! {
     FlowKey4: 16, FlowKey6: 40, Connection4: 64, Connection6: 128, Bucket4: 256, Bucket6: 512,
-    ServiceKey4: 8, ServiceKey6: 20, FwmarkKey: 8, Service: 64, Destination: 128, MarkRule: 32,
-    Counts: 16, Counters: 64, Interface: 32, Schedule: 8, IcmpBucket: 8, Settings: 512, Event: 32,
+    ServiceKey4: 8, ServiceKey6: 20, FwmarkKey: 8, Service: 72, Destination: 128, MarkRule: 576,
+    Counts: 16, Counters: 64, Interface: 64, Schedule: 8, IcmpBucket: 8, Settings: 512, Event: 32,
+    LocalityKey: 24, Locality: 144,
 }

@@ -87,6 +87,11 @@ pub struct Service {
     pub mark: u32,
     /// Prefix length of an IPv6 netmask, as configured.
     pub prefix: u32,
+    /// A number of the scheduler's own. mh: size of its table as configured, 0 for the default
+    /// ([`super::Settings::mh_table_size`]). lblc, lblcr: [`super::LocalityKey::epoch`]. The others: 0.
+    pub scheduler_word: u32,
+    /// 0.
+    pub _reserved: u32,
 }
 
 /// Where a frame goes next: MAC of the next hop in the low 48 bits (first byte lowest), index of the
@@ -149,8 +154,8 @@ pub mod destination_flags {
 
 /// A destination of a virtual service: element of map `DESTINATIONS` (ARRAY, mmapable), by destination id.
 ///
-/// `weight`, `hop` and `flags` change in place, each by one aligned store; everything else is written
-/// while no slot names the destination.
+/// `weight`, `last_weight`, `hop`, `mtu` and `flags` change in place, each by one aligned store; everything else is
+/// written while no slot names the destination.
 #[repr(C, align(64))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Destination {
@@ -192,34 +197,17 @@ pub struct Destination {
     pub tunnel_flags: u8,
     /// 0.
     pub _pad: u8,
-    /// MTU towards it, 0 unknown.
+    /// MTU towards it (of the route, else of the leaving interface), bytes of IP; 0 where its way is not known, and
+    /// of the director itself.
     pub mtu: u32,
     /// When it was removed (trash), seconds of CLOCK_BOOTTIME.
     pub removed_at: u64,
     /// Outer source address of tunnels, network order.
     pub tunnel_source: [u8; 16],
+    /// The last weight that was not 0: the shares of mh are made of it (ip_vs.h: last_weight).
+    pub last_weight: u32,
     /// 0.
-    pub _reserved: [u64; 2],
-}
-
-/// A rule that gives a mark: element of map `MARKS` (ARRAY); first match wins.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct MarkRule {
-    /// Destination address, network order, masked by `prefix`.
-    pub address: [u8; 16],
-    /// The mark, 0: the rule is not in use.
-    pub mark: u32,
-    /// First destination port, host order.
-    pub first_port: u16,
-    /// Last destination port, host order.
-    pub last_port: u16,
-    /// Prefix length.
-    pub prefix: u8,
-    /// 4 or 6.
-    pub family: u8,
-    /// IP protocol, 0: every one.
-    pub protocol: u8,
+    pub _pad2: u32,
     /// 0.
-    pub _pad: [u8; 5],
+    pub _reserved: [u64; 1],
 }

@@ -22,8 +22,10 @@ pub struct Settings {
     pub templates6: u32,
     /// Secret odd multipliers of the tables' hashes, drawn when the maps are made.
     pub seed: [u64; 4],
-    /// Rules in map `MARKS`.
-    pub mark_rules: u32,
+    /// The lists of rules that give marks, IPv4 and IPv6: first element in map `MARKS` in the high half,
+    /// rules in the low one. A list is written where none is read, then its word is replaced
+    /// ([`Self::mark_list`]).
+    pub marks: [u64; 2],
     /// UDP timeout, ticks.
     pub udp_timeout: u32,
     /// TCP timeouts by state ([`crate::conn::tcp`]), ticks.
@@ -42,8 +44,15 @@ pub struct Settings {
     pub icmp_interval: u32,
     /// Sixty seconds in ticks.
     pub minute: u32,
+    /// Size of the tables of mh that have no size of their own; 0: the kernel's default.
+    pub mh_table_size: u32,
+    /// `lblc_expiration`, ticks: an address of lblc that was not used for so long is forgotten.
+    pub lblc_expiration: u32,
+    /// `lblcr_expiration`, ticks: the same of lblcr, and a set that did not change for so long loses its most
+    /// loaded destination.
+    pub lblcr_expiration: u32,
     /// Room for the settings of later versions.
-    pub _reserved: [u32; 70],
+    pub _reserved: [u32; 64],
 }
 
 impl Default for Settings {
@@ -58,7 +67,7 @@ impl Default for Settings {
             templates4: 0,
             templates6: 0,
             seed: [0; 4],
-            mark_rules: 0,
+            marks: [0; 2],
             udp_timeout: 0,
             tcp_timeouts: [0; 16],
             sctp_timeouts: [0; 16],
@@ -68,8 +77,30 @@ impl Default for Settings {
             icmp_burst: 50,
             icmp_interval: 0,
             minute: 0,
-            _reserved: [0; 70],
+            mh_table_size: 0,
+            lblc_expiration: 0,
+            lblcr_expiration: 0,
+            _reserved: [0; 64],
         }
+    }
+}
+
+impl Settings {
+    /// A word of [`Self::marks`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn mark_word(first: u32, rules: u32) -> u64 {
+        (first as u64) << 32 | rules as u64
+    }
+
+    /// The list of rules of a family: first element, and how many.
+    #[inline(always)]
+    #[must_use]
+    pub fn mark_list(&self, ipv6: bool) -> (u32, u32) {
+        let [four, six] = &self.marks;
+        // SAFETY: a reference is valid and aligned; one load, because the daemon may replace the word.
+        let word = unsafe { super::load_u64(if ipv6 { six } else { four }) };
+        ((word >> 32) as u32, word as u32)
     }
 }
 
@@ -106,6 +137,10 @@ pub struct Interface {
     pub mtu: u32,
     /// 0.
     pub _reserved: u32,
+    /// Name, filled up with zeros, as two words in the order of memory.
+    pub name: [u64; 2],
+    /// 0.
+    pub _room: [u64; 2],
 }
 
 /// Bits of [`Interface::flags`].

@@ -1,20 +1,24 @@
 //! The choice itself. Slots hold destination ids in walk order (newest first), or the buckets of a
 //! hash; a destination is taken only if it is usable ([`usable`]).
 
-use super::{HASH_SLOTS, Scheduler};
-use crate::abi::{Destination, NONE, Schedule, Service, destination_flags};
+use super::{HASH_SLOTS, Scheduler, locality, mh, twos};
+use crate::abi::{Destination, LocalityKey, NONE, Schedule, Service, destination_flags};
 use crate::hash;
 use crate::tables::{Tables, Walk};
 
 /// What a scheduler may look at of the packet.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Subject {
+    /// Service and virtual address, as lblc and lblcr remember them.
+    pub key: LocalityKey,
     /// Client address folded to 32 bits, host order.
     pub client: u32,
-    /// Client port, host order.
-    pub client_port: u16,
     /// Virtual address folded to 32 bits, host order.
     pub address: u32,
+    /// Now, ticks.
+    pub now: u32,
+    /// Client port, host order.
+    pub client_port: u16,
 }
 
 /// Whether a new connection may go to the destination: available, weight above 0, not over its
@@ -36,26 +40,43 @@ pub fn usable<T: Tables>(tables: &T, id: u32) -> Option<&Destination> {
 /// The destination for a new connection, [`NONE`] where the scheduler has none.
 #[inline(always)]
 pub fn select<T: Tables>(tables: &T, service: &Service, subject: &Subject) -> u32 {
-    let Subject { client, client_port, address } = *subject;
-    pick(tables, service, client, client_port, address)
+    if service.slots == 0 {
+        return NONE;
+    }
+    // Each is a function of its own: their stack frames do not add up.
+    match Scheduler::from_u8(service.scheduler) {
+        Some(Scheduler::Mh) => mh::choose(tables, service, subject),
+        Some(Scheduler::Twos) => twos::choose(tables, service),
+        Some(Scheduler::Lblc | Scheduler::Lblcr) => locality::choose(tables, service, subject),
+        Some(
+            Scheduler::Rr
+            | Scheduler::Wrr
+            | Scheduler::Lc
+            | Scheduler::Wlc
+            | Scheduler::Sh
+            | Scheduler::Dh
+            | Scheduler::Fo
+            | Scheduler::Sed
+            | Scheduler::Nq
+            | Scheduler::Ovf,
+        ) => pick(tables, service, subject),
+        None => NONE,
+    }
 }
 
 /// The destination's id, [`NONE`] without. Not inlined: a stack frame of its own.
 #[inline(never)]
-fn pick<T: Tables>(tables: &T, service: &Service, client: u32, client_port: u16, address: u32) -> u32 {
-    by_scheduler(tables, service, &Subject { client, client_port, address }).unwrap_or(NONE)
+fn pick<T: Tables>(tables: &T, service: &Service, subject: &Subject) -> u32 {
+    by_scheduler(tables, service, subject).unwrap_or(NONE)
 }
 
 #[inline(always)]
 fn by_scheduler<T: Tables>(tables: &T, service: &Service, subject: &Subject) -> Option<u32> {
-    if service.slots == 0 {
-        return None;
-    }
     match Scheduler::from_u8(service.scheduler)? {
         Scheduler::Rr => round_robin(tables, service),
         Scheduler::Wrr => weighted_round_robin(tables, service),
         Scheduler::Sh => {
-            let port = if service.scheduler_flags & 2 != 0 { subject.client_port } else { 0 };
+            let port = if service.scheduler_flags & PORT != 0 { subject.client_port } else { 0 };
             hashed(tables, service, subject.client, port)
         }
         Scheduler::Dh => {
@@ -65,6 +86,11 @@ fn by_scheduler<T: Tables>(tables: &T, service: &Service, subject: &Subject) -> 
         scheduler => least(tables, service, scheduler),
     }
 }
+
+/// Bit of [`Service::scheduler_flags`]: sh-fallback, mh-fallback.
+pub(super) const FALLBACK: u8 = 1;
+/// Bit of [`Service::scheduler_flags`]: sh-port, mh-port.
+pub(super) const PORT: u8 = 2;
 
 /// The scheduler state to start from: the map's, or the service's where slots were rebuilt.
 #[inline(always)]
@@ -249,7 +275,7 @@ impl Walk for Fallback {
 fn hashed<T: Tables>(tables: &T, service: &Service, client: u32, port: u16) -> Option<u32> {
     let bucket = hash::sh_bucket(client, port, 0);
     let id = tables.slot(service.first_slot.wrapping_add(bucket))?;
-    if service.scheduler_flags & 1 == 0 || usable(tables, id).is_some() {
+    if service.scheduler_flags & FALLBACK == 0 || usable(tables, id).is_some() {
         return usable(tables, id).map(|_| id);
     }
     let mut walk = Fallback { first: service.first_slot, client, port, start: bucket, id: 0, found: false };
@@ -274,10 +300,8 @@ impl Walk for Least {
         let Some(id) = tables.slot(self.first.wrapping_add(i)) else { return true };
         let Some(destination) = usable(tables, id) else { return false };
         let (active, inactive, _) = tables.load(id);
-        let (active, inactive) = (u64::from(active), u64::from(inactive));
-        let weight = u64::from(destination.weight);
-        // Kernel 6.1's load term (the recordings'); 6.12 adds the active ones once more.
-        let both = (active << 8).wrapping_add(inactive);
+        let both = overhead(active, inactive);
+        let (active, weight) = (u64::from(active), u64::from(destination.weight));
         let (load, weight, last) = match self.kind {
             LC => (both, 1, false),
             WLC => (both, weight, false),
@@ -304,9 +328,15 @@ const SED: u8 = Scheduler::Sed as u8;
 const NQ: u8 = Scheduler::Nq as u8;
 const OVF: u8 = Scheduler::Ovf as u8;
 
+/// The load of a destination. Kernel 6.1's term (the recordings'); 6.12 adds the active ones once more.
+#[inline(always)]
+pub(super) const fn overhead(active: u32, inactive: u32) -> u64 {
+    ((active as u64) << 8).wrapping_add(inactive as u64)
+}
+
 /// lc, wlc, sed, nq, fo, ovf (ip_vs_lc.c, ip_vs_wlc.c, ip_vs_sed.c, ip_vs_nq.c, ip_vs_fo.c, ip_vs_ovf.c).
 #[inline(always)]
-fn least<T: Tables>(tables: &T, service: &Service, scheduler: Scheduler) -> Option<u32> {
+pub(super) fn least<T: Tables>(tables: &T, service: &Service, scheduler: Scheduler) -> Option<u32> {
     let mut walk =
         Least { first: service.first_slot, kind: scheduler as u8, found: false, id: 0, load: 0, weight: 1 };
     tables.walk(service.slots, &mut walk);

@@ -6,8 +6,10 @@
 mod host;
 mod site;
 
-pub use self::host::HostTables;
-pub use self::site::{DIRECTOR_MAC, ServiceSpec, fill, weights};
+pub use self::host::{HostTables, random_number};
+pub use self::site::{
+    DIRECTOR_MAC, MhServer, ServiceSpec, fill, mark_rule, mark_words, mh_table, name_words, weights,
+};
 use crate::family::{V4, V6};
 use crate::frame::{Frame, SliceFrame};
 use crate::parse::{self, Link};

@@ -2,22 +2,24 @@
 
 use super::HostTables;
 use crate::abi::{
-    Destination, FwmarkKey, Interface, Schedule, Service, ServiceKey4, ServiceKey6, Settings,
-    destination_flags, interface_flags, service_flags, settings_flags,
+    Destination, FwmarkKey, Interface, MarkRule, Schedule, Service, ServiceKey4, ServiceKey6, Settings,
+    destination_flags, interface_flags, mark_conditions, service_flags, settings_flags,
 };
 use crate::conn::{sctp, tcp};
 use crate::family::{Family, V4, V6};
 use crate::hash;
 use crate::persist::EVERY_PORT;
-use crate::sched::{HASH_SLOTS, Scheduler};
+use crate::sched::{HASH_SLOTS, MH_SIZES, Scheduler};
 
 /// MAC of the interface 1 that [`HostTables::new`] makes.
 pub const DIRECTOR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
 /// Ticks a second.
 const HZ: u32 = 250;
-/// Slots between two extents: a hash table's.
-const EXTENT: u32 = HASH_SLOTS;
+/// Services that have slots: a part of all for each.
+const EXTENTS: u32 = 16;
+/// Size of the tables of mh, where they must fit a small part.
+const MH_SIZE: u32 = 251;
 
 /// A service to make.
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +88,12 @@ pub fn fill(scheduler: Scheduler, members: &[(u32, u32)]) -> Vec<u32> {
     if !scheduler.is_hash() {
         return members.iter().map(|(id, _)| *id).collect();
     }
+    if scheduler == Scheduler::Mh {
+        let server = |(id, weight): &(u32, u32)| MhServer { id: *id, name: *id, last_weight: *weight };
+        let servers: Vec<MhServer> = members.iter().map(server).collect();
+        let size = MH_SIZES.into_iter().find(|size| servers.len() < *size as usize).unwrap_or(MH_SIZE);
+        return mh_table(size, &servers);
+    }
     let mut slots = Vec::new();
     while !members.is_empty() && slots.len() < HASH_SLOTS as usize {
         for (id, weight) in members {
@@ -97,6 +105,65 @@ pub fn fill(scheduler: Scheduler, members: &[(u32, u32)]) -> Vec<u32> {
     slots
 }
 
+/// A destination of a service of mh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MhServer {
+    /// Its id.
+    pub id: u32,
+    /// What the hashes take: address folded to 32 bits in host order, plus port.
+    pub name: u32,
+    /// Its last weight above 0; 0 where it never had one.
+    pub last_weight: u32,
+}
+
+/// The table of mh, slowly and by the book (Eisenbud and others, Maglev: A Fast and Reliable Software Network Load
+/// Balancer, section 3.4): a whole permutation of the buckets for each destination, which take turns; with the turns of
+/// ipvs-semantics section 3.2. Empty where no destination ever had a weight.
+///
+/// # Panics
+/// If `size` is none of [`MH_SIZES`].
+#[must_use]
+pub fn mh_table(size: u32, servers: &[MhServer]) -> Vec<u32> {
+    let known = MH_SIZES.iter().position(|s| *s == size);
+    assert!(known.is_some(), "{size} is no size of mh");
+    let bits = known.unwrap_or_default() + 8;
+    let all: Vec<(u32, u32)> = servers.iter().map(|s| (s.id, s.last_weight)).collect();
+    let (divisor, greatest) = weights(&all);
+    if greatest == 0 {
+        return Vec::new();
+    }
+    let width = usize::BITS - (greatest as usize / divisor as usize).leading_zeros();
+    let shift = (width as usize).saturating_sub(bits / 2);
+    let mut left: Vec<_> = servers
+        .iter()
+        .filter(|s| s.last_weight != 0)
+        .map(|s| {
+            let offset = u64::from(hash::mh_first(s.name) % size);
+            let skip = u64::from(hash::mh_second(s.name) % (size - 1) + 1);
+            let permutation =
+                (0..u64::from(size)).map(move |j| ((offset + j * skip) % u64::from(size)) as usize);
+            let turns = ((s.last_weight / divisor) as usize >> shift).max(1);
+            (s.id, turns, permutation)
+        })
+        .collect();
+    let mut table = vec![None; size as usize];
+    let mut free = size;
+    loop {
+        for (id, turns, permutation) in &mut left {
+            for _ in 0..*turns {
+                if free == 0 {
+                    return table.into_iter().flatten().collect();
+                }
+                let next = permutation.find(|bucket| table.get(*bucket).is_some_and(Option::is_none));
+                if let Some(entry) = next.and_then(|bucket| table.get_mut(bucket)) {
+                    *entry = Some(*id);
+                    free -= 1;
+                }
+            }
+        }
+    }
+}
+
 /// Greatest common divisor of the weights above 0 (1 without), and the greatest weight.
 #[must_use]
 pub fn weights(members: &[(u32, u32)]) -> (u32, u32) {
@@ -105,13 +172,46 @@ pub fn weights(members: &[(u32, u32)]) -> (u32, u32) {
     (if max == 0 { 1 } else { (1..=max).rev().find(divides).unwrap_or(1) }, max)
 }
 
+/// The name of an interface as [`Interface::name`] has it.
+#[must_use]
+pub fn name_words(name: &str) -> [u64; 2] {
+    let mut bytes = [0; 16];
+    for (to, from) in bytes.iter_mut().zip(name.bytes()) {
+        *to = from;
+    }
+    crate::family::words(bytes)
+}
+
+/// An address in the first bytes of sixteen as [`MarkRule`] has it.
+#[must_use]
+pub fn mark_words(address: [u8; 16]) -> [u64; 2] {
+    let n = u128::from_be_bytes(address);
+    [(n >> 64) as u64, n as u64]
+}
+
+/// A rule that gives `mark` to what goes to a network (IPv4: in the first bytes).
+#[must_use]
+pub fn mark_rule(network: [u8; 16], prefix: u32, mark: u32) -> MarkRule {
+    let mask = u128::MAX.checked_shl(128_u32.saturating_sub(prefix)).unwrap_or(0);
+    let destination_mask = mark_words(mask.to_be_bytes());
+    MarkRule {
+        conditions: mark_conditions::DESTINATION,
+        value: mark,
+        mask: u32::MAX,
+        destination: mark_words((u128::from_be_bytes(network) & mask).to_be_bytes()),
+        destination_mask,
+        ..MarkRule::default()
+    }
+}
+
 impl HostTables {
-    /// Makes the interface of a kernel index.
+    /// Makes the interface of a kernel index; its name is `eth` and the index.
     pub fn add_interface(&mut self, ifindex: u32, mac: [u8; 6]) {
         let [a, b, c, d, e, f] = mac;
         let mac = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
-        let interface =
-            Interface { ifindex, flags: interface_flags::ATTACHED, mac, mtu: 1500, ..Interface::default() };
+        let name = name_words(&format!("eth{ifindex}"));
+        let flags = interface_flags::ATTACHED;
+        let interface = Interface { ifindex, flags, mac, mtu: 1500, name, ..Interface::default() };
         self.interfaces.insert(ifindex % crate::abi::INTERFACES, interface);
     }
 
@@ -146,7 +246,14 @@ impl HostTables {
         let members: Vec<(u32, u32)> = members.iter().map(|id| (*id, weight(id))).collect();
         let (weight_step, weight_max) = weights(&members);
         let slots = fill(spec.scheduler, &members);
-        let first_slot = id * EXTENT;
+        let first_slot = id * (self.slots.len() as u32 / EXTENTS);
+        for (member, _) in &members {
+            if let Some(destination) = self.destinations.get_mut(*member as usize) {
+                destination.service = id;
+                // Greater numbers come first in the walk; each has one of its own.
+                destination.order = u64::from(u32::MAX - *member);
+            }
+        }
         for (to, from) in self.slots.iter_mut().skip(first_slot as usize).zip(&slots) {
             *to = *from;
         }
@@ -207,7 +314,14 @@ impl HostTables {
         self.concern(V6::fold(V6::narrow(&address)));
     }
 
-    /// Makes the service of a mark; the rules that give it are [`HostTables::marks`].
+    /// Sets the rules that give marks, of IPv4 and of IPv6.
+    pub fn set_marks(&mut self, four: &[MarkRule], six: &[MarkRule]) {
+        self.marks = [four, six].concat();
+        let (n, m) = (four.len() as u32, six.len() as u32);
+        self.settings.marks = [Settings::mark_word(0, n), Settings::mark_word(n, m)];
+    }
+
+    /// Makes the service of a mark, which [`HostTables::set_marks`]' rules give.
     pub fn add_fwmark(&mut self, id: u32, mark: u32, family: u32, spec: &ServiceSpec, members: &[u32]) {
         let mut value = self.value(id, spec, members);
         value.flags |= service_flags::FWMARK;

@@ -2,9 +2,12 @@
 
 #[path = "../../tests/shared/frames.rs"]
 pub(crate) mod frames;
+#[path = "../../tests/shared/fuzz.rs"]
+mod fuzz;
 #[path = "../../tests/shared/random/mod.rs"]
 pub(crate) mod random;
 
+mod corpus;
 mod fixtures;
 mod frames_in;
 mod policy;

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 
 use super::frames::Carried::{self, Tcp, Udp};
 use super::frames::FrameSpec;
-use crate::abi::{Counts, Destination, Hop, MarkRule, destination_flags, settings_flags};
+use crate::abi::{Counts, Destination, Hop, destination_flags, settings_flags};
 use crate::fwd::ForwardingMethod;
 use crate::run::Action;
 use crate::sched::Scheduler;
 use crate::tables::Tables as _;
-use crate::testing::{DIRECTOR_MAC, HostTables, ServiceSpec, direct_bytes};
+use crate::testing::{DIRECTOR_MAC, HostTables, ServiceSpec, direct_bytes, mark_rule};
 
 const FIN: u8 = 1;
 const SYN: u8 = 2;
@@ -110,15 +110,7 @@ fn a_netmask_keeps_a_network_together_and_a_mark_its_addresses() {
     tables.add_fwmark(1, 3, 4, &persistent(6), &ids);
     let mut address = [0; 16];
     address[..4].copy_from_slice(&[192, 0, 2, 16]);
-    tables.marks.push(MarkRule {
-        address,
-        mark: 3,
-        last_port: 65_535,
-        prefix: 28,
-        family: 4,
-        ..MarkRule::default()
-    });
-    tables.settings.mark_rules = 1;
+    tables.set_marks(&[mark_rule(address, 28, 3)], &[]);
     tables.settings.flags |= settings_flags::NO_PREFILTER;
     let to = |client: &str, service: &str, carried| send(&tables, client, service, carried).unwrap();
     assert_eq!(to("203.0.113.16:1", "192.0.2.1:80", Tcp(SYN)), 0);

@@ -6,11 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::frames::Carried::Tcp;
 use super::frames::FrameSpec;
-use crate::abi::{Destination, Hop, MarkRule, Schedule, settings_flags};
+use crate::abi::{Destination, Hop, Schedule, settings_flags};
 use crate::fwd::ForwardingMethod;
 use crate::run::Action;
 use crate::sched::Scheduler;
-use crate::testing::{DIRECTOR_MAC, HostTables, ServiceSpec, direct_bytes};
+use crate::testing::{DIRECTOR_MAC, HostTables, ServiceSpec, direct_bytes, mark_rule};
 
 const FIN: u8 = 1;
 const SYN: u8 = 2;
@@ -84,10 +84,7 @@ fn site(recording: &Recording) -> HostTables {
         tables.add_fwmark(3, 2, 4, &spec, &walk);
         let mut address = [0; 16];
         address[..4].copy_from_slice(&[192, 0, 2, 0]);
-        let rule =
-            MarkRule { address, mark: 2, last_port: 65_535, prefix: 24, family: 4, ..MarkRule::default() };
-        tables.marks.push(rule);
-        tables.settings.mark_rules = 1;
+        tables.set_marks(&[mark_rule(address, 24, 2)], &[]);
         tables.settings.flags |= settings_flags::NO_PREFILTER;
     } else {
         tables.add_service4(3, [192, 0, 2, 1], 80, 6, &spec, &walk);

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{DestinationAddress, DestinationSpec, MarkRule, ServiceKey, ServiceSpec, Timeouts};
+use super::MarkChange;
+use crate::model::{DestinationAddress, DestinationSpec, ServiceKey, ServiceSpec, Timeouts};
 
 /// A request. Changes are answered by [`super::Response::Done`] or [`super::Response::Refused`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,10 +66,10 @@ pub enum Request {
     },
     /// `-L -c`; answered by [`super::Response::Connections`] lines.
     Connections,
-    /// Replaces the rules that give marks.
-    SetMarks {
-        /// The rules in order.
-        rules: Vec<MarkRule>,
+    /// Changes the rules that give marks: all of the changes at once, or none.
+    ChangeMarks {
+        /// In order.
+        changes: Vec<MarkChange>,
     },
     /// The rules that give marks.
     Marks,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{DestinationSpec, MarkRule, Owner, Protocol, ServiceSpec, Timeouts};
+use crate::model::{DestinationSpec, OwnedMarkRule, Owner, Protocol, ServiceSpec, Timeouts};
 
 /// One line of an answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,8 +31,8 @@ pub enum Response {
     },
     /// The rules that give marks.
     Marks {
-        /// In order.
-        rules: Vec<MarkRule>,
+        /// In order, those of IPv4 first.
+        rules: Vec<OwnedMarkRule>,
     },
     /// The state of lbd and of its data path.
     Status(Status),
@@ -70,6 +70,8 @@ pub enum ErrorKind {
     DestinationExists,
     /// The destination does not exist (ENOENT of -e and -d).
     NoSuchDestination,
+    /// There is no such mark rule.
+    NoSuchRule,
     /// Unknown scheduler or persistence engine (ENOENT of -A and -E).
     NoSuchScheduler,
     /// A value the data path cannot take (EINVAL).
@@ -220,6 +222,9 @@ pub struct Status {
     pub connections6: (u64, u64),
     /// Packets by reason, only those that are not 0.
     pub reasons: Vec<ReasonCount>,
+    /// Virtual addresses that this host does not have and others answer for: a peer, or one that should not.
+    #[serde(default)]
+    pub answered_elsewhere: Vec<AnsweredElsewhere>,
     /// What an operator should look at, in words.
     pub warnings: Vec<String>,
 }
@@ -233,6 +238,17 @@ pub struct InterfaceStatus {
     pub mode: String,
     /// Kernel id of the attached program.
     pub program: u32,
+}
+
+/// A virtual address for which another host answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnsweredElsewhere {
+    /// The address.
+    pub address: std::net::IpAddr,
+    /// Who answers ARP or neighbour solicitations, `02:00:00:00:00:99`.
+    pub mac: String,
+    /// The interface by which it was asked.
+    pub interface: String,
 }
 
 /// Packets counted for one reason.

@@ -38,7 +38,7 @@ fn run(program: &str, words: &[String]) -> io::Result<u8> {
     let Some(personality) = Personality::of(program, rest) else {
         let cli = Cli::parse_from(named(words));
         let Some(mut client) = client(cli.instance, err)? else { return Ok(2) };
-        return lbadm::run(cli.command, &mut client, out, err);
+        return lbadm::run(cli.command, &mut client, &SystemNames, out, err);
     };
     let Some(mut client) = client(Globals::parse_from(named(globals)).instance, err)? else { return Ok(2) };
     let program = program.to_owned();

@@ -145,8 +145,8 @@ pub enum AttachError {
     NoInterface {
         /// The name.
         name: String,
-        /// The kernel's answer.
-        source: nix::Error,
+        /// The kernel's answer, which says nothing more (ENODEV).
+        errno: nix::Error,
     },
     /// Another program is there.
     #[error(

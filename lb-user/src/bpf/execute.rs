@@ -3,7 +3,7 @@
 use std::mem::offset_of;
 
 use aya::maps::MapError as AyaError;
-use lb_common::abi::{Counters, Counts, Destination, Interface, MARK_RULES, MarkRule, Service, Settings};
+use lb_common::abi::{Counters, Counts, Destination, Interface, MarkRule, Service, Settings};
 
 use super::keys::MapKey;
 use super::mapped::{Element, Mapped, Shared};
@@ -34,11 +34,17 @@ impl Maps {
                 self.memory.set_destination32(*id, offset_of!(Destination, flags), *flags)
             }
             MapOp::SetWeight { id, weight } => {
+                if *weight != 0 {
+                    self.memory.set_destination32(*id, offset_of!(Destination, last_weight), *weight)?;
+                }
                 self.memory.set_destination32(*id, offset_of!(Destination, weight), *weight)
             }
             MapOp::SetOptions { id, value } => self.memory.set_options(*id, value),
             MapOp::SetHop { id, hop } => {
                 self.memory.set_destination64(*id, offset_of!(Destination, hop), hop.0)
+            }
+            MapOp::SetMtu { id, mtu } => {
+                self.memory.set_destination32(*id, offset_of!(Destination, mtu), *mtu)
             }
             MapOp::SetRemovedAt { id, seconds } => {
                 self.memory.set_destination64(*id, offset_of!(Destination, removed_at), *seconds)
@@ -46,7 +52,7 @@ impl Maps {
             MapOp::PutSlots { first, ids } => self.memory.put_slots(*first, ids),
             MapOp::PutService { key, value } => self.put_service(key, value),
             MapOp::RemoveService { key } => self.remove_service(key),
-            MapOp::PutMarks { rules } => self.put_marks(rules),
+            MapOp::PutMarks { first, rules } => self.memory.put_marks(*first, rules),
             MapOp::PutPrefilter { words } => words.iter().try_for_each(|(index, word)| {
                 let prefilter = &self.memory.prefilter;
                 prefilter.store64(*index, 0, *word).ok_or_else(|| outside("PREFILTER", *index, prefilter))
@@ -104,18 +110,6 @@ impl Maps {
             MapKey::V6(key) => remove(&mut self.services6, "SERVICES6", key),
             MapKey::Fwmark(key) => remove(&mut self.fwmarks, "FWMARKS", key),
         }
-    }
-
-    fn put_marks(&mut self, rules: &[MarkRule]) -> Result<(), MapError> {
-        if rules.len() > MARK_RULES as usize {
-            let index = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-            return Err(MapError::OutOfBounds { map: "MARKS", index, size: MARK_RULES });
-        }
-        let rules = rules.iter().copied().chain(std::iter::repeat(MarkRule::default()));
-        for (i, rule) in (0..MARK_RULES).zip(rules) {
-            self.marks.set(i, Element(rule), 0).map_err(|error| access("write", "MARKS", error))?;
-        }
-        Ok(())
     }
 }
 
@@ -178,13 +172,19 @@ impl Memory {
         })
     }
 
+    fn put_marks(&self, first: u32, rules: &[MarkRule]) -> Result<(), MapError> {
+        (first..).zip(rules).try_for_each(|(index, rule)| {
+            self.marks.write(index, rule).ok_or_else(|| outside("MARKS", index, &self.marks))
+        })
+    }
+
     /// Stores the settings that may change while packets pass; each word is whole for its readers.
     fn put_settings(&self, value: &Settings) {
         let Some(now) = self.settings.read(0) else { return };
         let merged = Settings {
             route_generation: value.route_generation,
             flags: value.flags,
-            mark_rules: value.mark_rules,
+            marks: value.marks,
             udp_timeout: value.udp_timeout,
             tcp_timeouts: value.tcp_timeouts,
             sctp_timeouts: value.sctp_timeouts,
@@ -194,6 +194,9 @@ impl Memory {
             icmp_burst: value.icmp_burst,
             icmp_interval: value.icmp_interval,
             minute: value.minute,
+            mh_table_size: value.mh_table_size,
+            lblc_expiration: value.lblc_expiration,
+            lblcr_expiration: value.lblcr_expiration,
             ..now
         };
         self.settings.write(0, &merged);

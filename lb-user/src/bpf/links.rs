@@ -3,7 +3,8 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::{XdpLink, XdpLinkId};
@@ -12,6 +13,7 @@ use nix::net::if_::if_nametoindex;
 
 use super::object::ProgramName;
 use super::{AttachError, Dataplane, sys};
+use crate::instance::{interface_of_link, link_path};
 
 /// How the program is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +61,8 @@ impl Dataplane {
     pub fn attach(&mut self, interface: &str) -> Result<Attached, AttachError> {
         let name = interface.to_owned();
         let ifindex = if_nametoindex(interface)
-            .map_err(|source| AttachError::NoInterface { name: name.clone(), source })?;
-        let pin = pin_path(&self.links_dir, interface);
+            .map_err(|errno| AttachError::NoInterface { name: name.clone(), errno })?;
+        let pin = link_path(&self.links_dir, interface);
         let program =
             self.object.program(ProgramName::Director).map_err(|source| replace_error(&pin, source))?;
         let adopted = adopt(program, ifindex, interface, &pin)?;
@@ -77,19 +79,8 @@ impl Dataplane {
     /// # Errors
     /// [`AttachError`] where the pin cannot be removed.
     pub fn detach(&mut self, interface: &str) -> Result<(), AttachError> {
-        unpin(&pin_path(&self.links_dir, interface))
+        unpin(&link_path(&self.links_dir, interface))
     }
-}
-
-/// The pin of an interface's link. A bpffs takes no dot in a name (`eth0.100`; kernel/bpf/inode.c:
-/// bpf_lookup): it is written `%2e`, and `%` itself `%25`, as `Instance::link_path` does.
-fn pin_path(links_dir: &Path, interface: &str) -> PathBuf {
-    links_dir.join(interface.replace('%', "%25").replace('.', "%2e"))
-}
-
-/// The inverse of [`pin_path`].
-fn interface_of(pin: &str) -> String {
-    pin.replace("%2e", ".").replace("%25", "%")
 }
 
 /// Puts the program on the link that an earlier lbd pinned, in one step for the packets. `None` where
@@ -150,6 +141,10 @@ fn create(
         Err(failure) => return Err(failure.into_error(interface)),
     };
     let path = pin.to_path_buf();
+    if let Some(dir) = pin.parent() {
+        let failed = |source| AttachError::Pin { doing: "make the directory of", path: path.clone(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+    }
     link.pin(pin).map_err(|error| AttachError::Pin {
         doing: "pin",
         path,
@@ -245,7 +240,7 @@ pub fn attached_interfaces(links_dir: &Path) -> Result<Vec<String>, AttachError>
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(failed(error)),
     };
-    let name = |entry: fs::DirEntry| interface_of(&entry.file_name().to_string_lossy());
+    let name = |entry: fs::DirEntry| interface_of_link(&entry.file_name().to_string_lossy());
     let mut names: Vec<String> =
         entries.map(|entry| entry.map(name)).collect::<Result<_, _>>().map_err(failed)?;
     names.sort();
@@ -259,7 +254,7 @@ pub fn attached_interfaces(links_dir: &Path) -> Result<Vec<String>, AttachError>
 pub fn detach_all(links_dir: &Path) -> Result<Vec<String>, AttachError> {
     let names = attached_interfaces(links_dir)?;
     for name in &names {
-        unpin(&pin_path(links_dir, name))?;
+        unpin(&link_path(links_dir, name))?;
     }
     Ok(names)
 }
@@ -267,16 +262,6 @@ pub fn detach_all(links_dir: &Path) -> Result<Vec<String>, AttachError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_pin_has_no_dot_and_names_its_interface() {
-        for name in ["eth0", "eth0.100", "odd%2e.x", "a%25"] {
-            let path = pin_path(Path::new("/links"), name);
-            let file = path.file_name().unwrap().to_str().unwrap();
-            assert!(!file.contains('.'), "{file}");
-            assert_eq!(interface_of(file), name);
-        }
-    }
 
     #[test]
     fn no_directory_holds_no_links() {

@@ -10,7 +10,7 @@ use lb_common::conn::{sctp, tcp};
 use super::object::{Object, ProgramFacts, ProgramName, Run};
 use super::pins::{self, Pinned};
 use super::specs::{Spec, specs};
-use super::{Clock, Events, LoadError, MapError, Maps};
+use super::{Clock, Events, LoadError, LocalityKeeper, LocalityServices, MapError, Maps};
 use crate::plan::{MapOp, Observed};
 
 /// Sizes of the maps, decided when they are made.
@@ -126,6 +126,18 @@ impl Dataplane {
     /// [`MapError`] of the first operation that failed; those before it are done.
     pub fn execute(&mut self, ops: &[MapOp]) -> Result<(), MapError> {
         self.maps.execute(ops)
+    }
+
+    /// Goes on taking away what lblc and lblcr remember and nobody asks for any more; `services` are those there are.
+    ///
+    /// # Errors
+    /// [`MapError`]; the next try comes a minute later.
+    pub fn keep_localities(
+        &mut self,
+        keeper: &mut LocalityKeeper,
+        services: &LocalityServices,
+    ) -> Result<(), MapError> {
+        keeper.step(&mut self.maps, services, self.clock.now(), self.clock.hz())
     }
 
     /// What the maps hold ([`Maps::observe`]).
@@ -279,10 +291,14 @@ fn initialise(maps: &Maps, clock: &Clock, seed: [u64; 4]) {
         icmp_burst: 50,
         icmp_interval: hz,
         minute: ticks(60),
+        lblc_expiration: ticks(LOCALITY_EXPIRATION),
+        lblcr_expiration: ticks(LOCALITY_EXPIRATION),
         ..Settings::default()
     });
 }
 
+/// `lblc_expiration` and `lblcr_expiration`, seconds (ip_vs_lblc.c, ip_vs_lblcr.c: DEFAULT_EXPIRATION).
+const LOCALITY_EXPIRATION: u32 = 24 * 60 * 60;
 /// Timeout of UDP, seconds (net/netfilter/ipvs/ip_vs_proto_udp.c: udp_timeouts).
 const UDP_TIMEOUT: u32 = 300;
 

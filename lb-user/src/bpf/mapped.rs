@@ -8,8 +8,8 @@ use std::marker::PhantomData;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use lb_common::abi::{
-    Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, Interface, MarkRule, Schedule, Service,
-    ServiceKey4, ServiceKey6, Settings, load_u32, load_u64, store_u32, store_u64,
+    Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, Interface, Locality, LocalityKey, MarkRule,
+    Schedule, Service, ServiceKey4, ServiceKey6, Settings, load_u32, load_u64, store_u32, store_u64,
 };
 use memmap2::{MmapOptions, MmapRaw};
 
@@ -28,8 +28,8 @@ macro_rules! shared {
     )* };
 }
 shared! {
-    u32, u64, Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, Interface, MarkRule, Schedule,
-    Service, ServiceKey4, ServiceKey6, Settings,
+    u32, u64, Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, Interface, Locality, LocalityKey, MarkRule,
+    Schedule, Service, ServiceKey4, ServiceKey6, Settings,
 }
 
 /// A key or value as aya takes it: its trait cannot be implemented for types of another crate.

@@ -3,11 +3,11 @@
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, ProgramArray};
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, ProgramArray};
 use aya::programs::ProgramFd;
 use lb_common::abi::{
-    Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, Interface, MarkRule, Schedule, Service,
-    ServiceKey4, ServiceKey6, Settings, WAYS,
+    Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, Interface, Locality, LocalityKey, MarkRule,
+    Schedule, Service, ServiceKey4, ServiceKey6, Settings, WAYS,
 };
 use lb_common::reason::Reason;
 
@@ -29,6 +29,7 @@ pub(super) struct Memory {
     pub(super) settings: Mapped<Settings>,
     pub(super) interfaces: Mapped<Interface>,
     pub(super) prefilter: Mapped<u64>,
+    pub(super) marks: Mapped<MarkRule>,
 }
 
 /// A HASH of services.
@@ -40,7 +41,9 @@ pub struct Maps {
     pub(super) services4: Services<ServiceKey4>,
     pub(super) services6: Services<ServiceKey6>,
     pub(super) fwmarks: Services<FwmarkKey>,
-    pub(super) marks: Array<MapData, Element<MarkRule>>,
+    /// The descriptor of the same map, which aya's type keeps to itself.
+    pub(super) localities_data: MapData,
+    pub(super) localities: HashMap<MapData, Element<LocalityKey>, Element<Locality>>,
     pub(super) counters: PerCpuArray<MapData, Element<Counters>>,
     reason_counts: PerCpuArray<MapData, u64>,
     openers: ProgramArray<MapData>,
@@ -85,11 +88,13 @@ impl Maps {
                 settings: opener.mapped("SETTINGS")?,
                 interfaces: opener.mapped("IFACES")?,
                 prefilter: opener.mapped("PREFILTER")?,
+                marks: opener.mapped("MARKS")?,
             },
             services4: opener.typed("SERVICES4")?,
             services6: opener.typed("SERVICES6")?,
             fwmarks: opener.typed("FWMARKS")?,
-            marks: opener.typed("MARKS")?,
+            localities_data: opener.data("LOCALITY")?,
+            localities: opener.typed("LOCALITY")?,
             counters: opener.typed("COUNTERS")?,
             reason_counts: opener.typed("REASON_COUNTS")?,
             openers: opener.typed("OPENERS")?,
@@ -248,6 +253,7 @@ impl Memory {
             settings: Mapped::anonymous(1),
             interfaces: Mapped::anonymous(lb_common::abi::INTERFACES),
             prefilter: Mapped::anonymous(lb_common::abi::PREFILTER_BITS / 64),
+            marks: Mapped::anonymous(lb_common::abi::MARK_ELEMENTS),
         };
         let mask = buckets - 1;
         let mut tcp_timeouts = [0; 16];

@@ -1,6 +1,6 @@
 //! Reads back everything that is configured.
 
-use lb_common::abi::{MARK_RULES, Service, destination_flags};
+use lb_common::abi::{Service, destination_flags};
 
 use super::keys::MapKey;
 use super::mapped::{Element, Shared};
@@ -28,10 +28,11 @@ impl Maps {
         let schedules = ids.filter_map(|id| Some((id, memory.schedules.read(id)?))).collect();
         let slots = services.iter().map(|(_, service)| self.slots_of(service)).collect();
         let settings = self.settings();
-        let marks = (0..settings.mark_rules.min(MARK_RULES))
-            .map(|i| self.marks.get(&i, 0).map(|Element(rule)| rule))
-            .collect::<Result<_, _>>()
-            .map_err(|error| access("read", "MARKS", error))?;
+        let marks = [false, true].map(|ipv6| {
+            let (first, rules) = settings.mark_list(ipv6);
+            let all = first..first.saturating_add(rules);
+            all.map_while(|i| memory.marks.read(i)).collect()
+        });
         let prefilter = (0..memory.prefilter.len()).filter_map(|i| memory.prefilter.read(i)).collect();
         let capacity = Capacity {
             services: self.services,

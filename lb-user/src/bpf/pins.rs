@@ -98,7 +98,8 @@ pub(super) fn inspect(dir: &Path, specs: &[Spec]) -> Result<Pinned, LoadError> {
     let mut missing = None;
     for spec in specs {
         let path = dir.join(spec.name);
-        if !path.exists() {
+        let there = path.try_exists().map_err(|error| refused("look at", &path, error))?;
+        if !there {
             missing = missing.or(Some(spec.name));
             continue;
         }
@@ -119,10 +120,15 @@ fn open_error(path: &Path, error: aya::maps::MapError) -> LoadError {
         aya::maps::MapError::SyscallError(error) => error.io_error,
         error => io::Error::other(error),
     };
+    refused("open", path, source)
+}
+
+/// Why something could not be done with a pinned map.
+fn refused(doing: &'static str, path: &Path, source: io::Error) -> LoadError {
     if source.kind() == io::ErrorKind::PermissionDenied {
-        return LoadError::Permission { doing: format!("open pinned map {}", path.display()), source };
+        return LoadError::Permission { doing: format!("{doing} pinned map {}", path.display()), source };
     }
-    LoadError::Io { doing: "open pinned map", path: path.to_path_buf(), source }
+    LoadError::Io { doing, path: path.to_path_buf(), source }
 }
 
 /// Holds a pinned map to its specification.

@@ -4,14 +4,20 @@
 use aya::maps::MapType;
 use lb_common::abi::{
     Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, ICMP_BUCKETS, INTERFACES, IcmpBucket,
-    Interface, MARK_RULES, MarkRule, PREFILTER_BITS, REASONS, Schedule, Service, ServiceKey4, ServiceKey6,
-    Settings, WAYS, opener,
+    Interface, Locality, LocalityKey, MARK_ELEMENTS, MarkRule, PREFILTER_BITS, REASONS, Schedule, Service,
+    ServiceKey4, ServiceKey6, Settings, WAYS, opener,
 };
 
 use super::Sizes;
 
 /// BPF_F_MMAPABLE (include/uapi/linux/bpf.h).
 const MMAPABLE: u32 = 1 << 10;
+
+/// BPF_F_NO_PREALLOC: elements take memory when they come.
+const NO_PREALLOC: u32 = 1;
+
+/// Addresses that lblc and lblcr of all services remember: 14 MiB where they are in use.
+const LOCALITIES: u32 = 65_536;
 
 /// Smallest table of buckets.
 const BUCKETS_MIN: u32 = 256;
@@ -62,12 +68,13 @@ pub(super) fn specs(sizes: &Sizes) -> Vec<Spec> {
         hash::<ServiceKey4, Service>("SERVICES4", sizes.services).sized(),
         hash::<ServiceKey6, Service>("SERVICES6", sizes.services).sized(),
         hash::<FwmarkKey, Service>("FWMARKS", sizes.services).sized(),
-        array::<MarkRule>("MARKS", 0, MARK_RULES),
+        array::<MarkRule>("MARKS", MMAPABLE, MARK_ELEMENTS),
         array::<u32>("SLOTS", MMAPABLE, sizes.slots).sized(),
         array::<Destination>("DESTINATIONS", MMAPABLE, sizes.destinations).sized(),
         array::<Counts>("COUNTS", MMAPABLE, sizes.destinations).sized(),
         Spec { kind: MapType::PerCpuArray, ..array::<Counters>("COUNTERS", 0, sizes.destinations).sized() },
         array::<Schedule>("SCHEDULES", MMAPABLE, schedules).sized(),
+        Spec { flags: NO_PREALLOC, ..hash::<LocalityKey, Locality>("LOCALITY", LOCALITIES) },
         array::<Settings>("SETTINGS", MMAPABLE, 1),
         array::<Interface>("IFACES", MMAPABLE, INTERFACES),
         array::<u64>("PREFILTER", MMAPABLE, PREFILTER_BITS / 64),

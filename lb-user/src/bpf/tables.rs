@@ -1,13 +1,14 @@
 //! The tables in mapped memory, as `lb-common` works on them.
 
 use lb_common::abi::{
-    Bucket4, Bucket6, Counts, Destination, Entry4, Entry6, FwmarkKey, INTERFACES, Interface, MarkRule,
-    Schedule, Service, Settings, add_u32, cas_u64, load_u32, store_u32,
+    Bucket4, Bucket6, Counts, Destination, Entry4, Entry6, FwmarkKey, INTERFACES, Interface, LocalityKey,
+    LocalityRef, MarkRule, Schedule, Service, Settings, add_u32, cas_u64, load_u32, store_u32,
 };
 use lb_common::family::{Family, Ports, V4, V6};
 use lb_common::flow_table::{Body, Place, Removed, Room, Word};
 use lb_common::parse::Packet;
 use lb_common::reason::Reason;
+use lb_common::sched::Subject;
 use lb_common::tables::{Count, Direction, FlowTable, Opening, Route, Store, Tables, Walk};
 
 use super::mapped::{Mapped, Shared};
@@ -64,8 +65,8 @@ impl Tables for MappedTables<'_> {
         self.memory.prefilter.read(word).unwrap_or_default()
     }
 
-    fn mark_rule(&self, _n: u32) -> Option<&MarkRule> {
-        None
+    fn mark_rule(&self, n: u32) -> Option<&MarkRule> {
+        shared(&self.memory.marks, n)
     }
 
     fn fwmark(&self, _key: &FwmarkKey) -> Option<&Service> {
@@ -105,6 +106,16 @@ impl Tables for MappedTables<'_> {
     fn swap_schedule(&self, service: u32, old: Schedule, new: Schedule) -> bool {
         // SAFETY: an element of the mapping, one aligned double word.
         self.memory.schedules.element(service).is_some_and(|p| unsafe { cas_u64(p.cast(), old.0, new.0) })
+    }
+
+    fn locality(&self, _key: &LocalityKey) -> Option<LocalityRef> {
+        None
+    }
+
+    fn remember(&self, _key: &LocalityKey, _member: u64, _now: u32) {}
+
+    fn random(&self) -> u32 {
+        0
     }
 
     fn account(&self, _destination: u32, _direction: Direction, _bytes: u32) {}
@@ -237,6 +248,7 @@ fn blank<F: Family>() -> Opening<F> {
         sender: lb_common::abi::Hop::UNRESOLVED,
         link: 0,
         call: 0,
+        subject: Subject::default(),
         body: Body {
             key: F::key(nowhere, nowhere, ports, 0),
             address: [0; 16],

@@ -26,6 +26,28 @@ pub trait Control {
         Err(ControlError { message, ..error })
     }
 
+    /// A text: of a file, `-` for standard input.
+    ///
+    /// # Errors
+    /// Where it cannot be read; always for who has no files.
+    fn read_text(&mut self, path: &str) -> Result<String, ControlError> {
+        Err(ControlError { message: format!("cannot read {path}"), hint: None })
+    }
+
+    /// What `iptables-save -t mangle` prints, or `ip6tables-save -t mangle`.
+    ///
+    /// # Errors
+    /// Where it cannot be run or fails; always for who runs no programs.
+    fn saved_rules(&mut self, ipv6: bool) -> Result<String, ControlError> {
+        let program = if ipv6 { "ip6tables-save" } else { "iptables-save" };
+        Err(ControlError { message: format!("cannot run {program}"), hint: None })
+    }
+
+    /// Waits so many seconds; whether to go on afterwards.
+    fn pause(&mut self, _seconds: u32) -> bool {
+        false
+    }
+
     /// Takes the data path of a director away whose lbd does not run: its links, then its maps with
     /// every service and connection (decision 14). The names of the interfaces it was attached to.
     ///

@@ -7,8 +7,9 @@ use std::io::{self, Write};
 
 use clap::{Parser, Subcommand};
 
+use super::ipvsadm::Names;
 use super::render::{marks, sort, status, table};
-use super::{Control, ControlError, ipvsadm};
+use super::{Control, ControlError, ipvsadm, mark};
 use crate::api::{Refusal, Request, Response};
 use crate::instance::InstanceArgs;
 
@@ -50,7 +51,7 @@ pub struct Globals {
 }
 
 /// lbadm's own subcommands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Subcommands {
     /// List services and destinations with owner, thresholds and neighbour
     List {
@@ -72,6 +73,13 @@ pub enum Subcommands {
         #[arg(long)]
         json: bool,
     },
+    /// Give packets firewall marks, by iptables' words: lbadm mark --help
+    #[command(disable_help_flag = true)]
+    Mark {
+        /// -A, -I, -D, -F, -S ... as iptables takes them; import
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
 }
 
 /// Why a subcommand has no answer.
@@ -88,6 +96,7 @@ enum Failure {
 pub fn run(
     command: Subcommands,
     control: &mut dyn Control,
+    names: &dyn Names,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> io::Result<u8> {
@@ -96,6 +105,7 @@ pub fn run(
         Subcommands::Status { json } => ("cannot tell the status", report(json, control, out)?),
         Subcommands::Detach => ("cannot detach", detach(control, out)?),
         Subcommands::Marks { json } => ("cannot list marks", list_marks(json, control, out)?),
+        Subcommands::Mark { words } => return mark::run(&words, control, names, out, err),
     };
     out.flush()?;
     let (message, hint, code) = match done {

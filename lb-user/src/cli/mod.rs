@@ -7,6 +7,7 @@ mod control;
 mod globals;
 pub mod ipvsadm;
 pub mod lbadm;
+mod mark;
 mod render;
 
 pub use self::control::{Control, ControlError};

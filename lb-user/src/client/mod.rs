@@ -4,7 +4,7 @@
 //! [`Control`]; connects at the first request, so that a command that is wrong in itself says so
 //! whether or not lbd runs.
 
-mod detach;
+mod world;
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -101,7 +101,6 @@ impl From<ClientError> for ControlError {
 pub struct Client {
     instance: String,
     path: PathBuf,
-    at: Instance,
     stream: Option<BufReader<UnixStream>>,
 }
 
@@ -109,12 +108,7 @@ impl Client {
     /// A client of `instance`, not connected yet.
     #[must_use]
     pub fn new(instance: &Instance) -> Self {
-        Self {
-            instance: instance.name().to_owned(),
-            path: instance.socket_path(),
-            at: instance.clone(),
-            stream: None,
-        }
+        Self { instance: instance.name().to_owned(), path: instance.socket_path(), stream: None }
     }
 
     fn connect(&self) -> Result<BufReader<UnixStream>, ClientError> {
@@ -171,14 +165,19 @@ impl Control for Client {
         self.request(request, part).map_err(ControlError::from)
     }
 
-    fn detach(&mut self) -> Result<Vec<String>, ControlError> {
-        if self.connect().is_ok() {
-            return Err(ControlError {
-                message: format!("lbd of instance {} is running and holds the data path", self.instance),
-                hint: Some("stop it first (SIGTERM); it leaves the data path to lbadm detach".to_owned()),
-            });
-        }
-        detach::detach(&self.at)
+    fn read_text(&mut self, path: &str) -> Result<String, ControlError> {
+        world::read_text(path)
+    }
+
+    fn saved_rules(&mut self, ipv6: bool) -> Result<String, ControlError> {
+        world::saved_rules(ipv6)
+    }
+
+    fn pause(&mut self, seconds: u32) -> bool {
+        // lbd may be another one afterwards.
+        self.stream = None;
+        std::thread::sleep(Duration::from_secs(seconds.into()));
+        true
     }
 }
 

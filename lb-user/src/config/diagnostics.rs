@@ -88,6 +88,11 @@ impl Errors {
         });
     }
 
+    /// How many there are by now.
+    pub(super) fn count(&self) -> usize {
+        self.0.borrow().len()
+    }
+
     pub(super) fn into_list(self) -> Vec<Diagnostic> {
         self.0.into_inner()
     }

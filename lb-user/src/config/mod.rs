@@ -18,12 +18,14 @@ use crate::model::{DestinationSpec, MarkRule, ServiceSpec, Timeouts};
 pub struct Config {
     /// Services and their destinations, in the order of the file.
     pub services: Vec<(ServiceSpec, Vec<DestinationSpec>)>,
-    /// Rules that give marks, first match wins.
+    /// Rules that give marks, in their order.
     pub marks: Vec<MarkRule>,
     /// Timeouts, where the file has any.
     pub timeouts: Option<Timeouts>,
     /// Sizes of the tables.
     pub tables: TableSizes,
+    /// Size of the tables of mh of services that say none; `None`: the kernel's default.
+    pub mh_table_size: Option<u32>,
     /// Interfaces to attach to, beside those of the command line.
     pub interfaces: Vec<String>,
 }

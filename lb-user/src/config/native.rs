@@ -28,7 +28,7 @@ use toml::de::DeTable;
 use super::diagnostics::Errors;
 use super::mark::read_mark;
 use super::reader::Reader;
-use super::service::read_service;
+use super::service::{read_mh_table_size, read_service};
 use super::{Config, Diagnostics, TableSizes};
 use crate::model::{ServiceKey, Timeouts};
 
@@ -81,7 +81,7 @@ fn read(mut file: Reader<'_>) -> Config {
         config.tables = read_tables(table);
     }
     if let Some(table) = file.table("director", "the director") {
-        config.interfaces = read_director(table);
+        (config.interfaces, config.mh_table_size) = read_director(table);
     }
     file.finish();
     config
@@ -117,7 +117,7 @@ fn read_tables(mut table: Reader<'_>) -> TableSizes {
     sizes
 }
 
-fn read_director(mut table: Reader<'_>) -> Vec<String> {
+fn read_director(mut table: Reader<'_>) -> (Vec<String>, Option<u32>) {
     let mut interfaces: Vec<String> = Vec::new();
     for name in table.strings("interfaces", "eth0") {
         let bad = |c: char| c.is_whitespace() || c == '/' || c == ':';
@@ -131,6 +131,7 @@ fn read_director(mut table: Reader<'_>) -> Vec<String> {
             interfaces.push(name.value.to_owned());
         }
     }
+    let mh_table_size = read_mh_table_size(&mut table).map(|size| size.value);
     table.finish();
-    interfaces
+    (interfaces, mh_table_size)
 }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use lb_common::sched::MH_SIZES;
 use toml::de::DeValue;
 
 use super::native::MAX_TIMEOUT;
@@ -22,6 +23,12 @@ pub(super) fn read_service(mut table: Reader<'_>) -> Option<(ServiceSpec, Vec<De
     let key = read_key(&mut table);
     let scheduler = read_scheduler(&mut table);
     let flags = read_flags(&mut table, scheduler);
+    let mh_table_size = read_mh_table_size(&mut table);
+    if let (Some(size), Some(other)) = (&mh_table_size, scheduler.filter(|s| *s != Scheduler::Mh)) {
+        let title = format!("`{MH_TABLE_SIZE}` is only for the scheduler mh, not for {}", other.name());
+        table.errors().report(size.span.clone(), title, "", "remove it, or write: scheduler = \"mh\"");
+    }
+    let mh_table_size = mh_table_size.map(|size| size.value);
     let persistence = table
         .number("persistent", &(1..=MAX_TIMEOUT), "seconds")
         .map(|seconds| Persistence { timeout: seconds.value });
@@ -65,6 +72,7 @@ pub(super) fn read_service(mut table: Reader<'_>) -> Option<(ServiceSpec, Vec<De
         netmask,
         one_packet: one_packet.is_some_and(|o| o.value),
         persistence_engine: engine.map(|e| e.value.to_owned()),
+        mh_table_size,
     };
     Some((service, destinations))
 }
@@ -154,22 +162,40 @@ fn read_scheduler(table: &mut Reader<'_>) -> Option<Scheduler> {
 fn read_flags(table: &mut Reader<'_>, scheduler: Option<Scheduler>) -> SchedulerFlags {
     let mut flags = 0;
     for flag in table.strings("flags", "sh-port") {
-        let bit = match flag.value {
-            "sh-fallback" => SchedulerFlags::FALLBACK,
-            "sh-port" => SchedulerFlags::PORT,
+        let (bit, of) = match flag.value {
+            "sh-fallback" => (SchedulerFlags::FALLBACK, Scheduler::Sh),
+            "sh-port" => (SchedulerFlags::PORT, Scheduler::Sh),
+            "mh-fallback" => (SchedulerFlags::FALLBACK, Scheduler::Mh),
+            "mh-port" => (SchedulerFlags::PORT, Scheduler::Mh),
             other => {
                 let title = format!("unknown scheduler flag `{other}`");
-                table.errors().report(flag.span, title, "", "one of sh-fallback, sh-port");
+                let help = "one of sh-fallback, sh-port, mh-fallback, mh-port";
+                table.errors().report(flag.span, title, "", help);
                 continue;
             }
         };
-        if scheduler.is_some_and(|s| s != Scheduler::Sh) {
-            let title = format!("flag `{}` is only for the scheduler sh", flag.value);
-            table.errors().report(flag.span, title, "", "add: scheduler = \"sh\"");
+        if scheduler.is_some_and(|s| s != of) {
+            let title = format!("flag `{}` is only for the scheduler {}", flag.value, of.name());
+            table.errors().report(flag.span, title, "", format!("add: scheduler = \"{}\"", of.name()));
         }
         flags |= bit;
     }
     SchedulerFlags(flags)
+}
+
+/// Key of the size of a table of mh, of a service and of the director.
+const MH_TABLE_SIZE: &str = "mh-table-size";
+
+/// Reads the size of a table of mh.
+pub(super) fn read_mh_table_size(table: &mut Reader<'_>) -> Option<Located<u32>> {
+    let size = table.number(MH_TABLE_SIZE, &(1..=u32::MAX), "")?;
+    if !MH_SIZES.contains(&size.value) {
+        let known: Vec<String> = MH_SIZES.iter().map(u32::to_string).collect();
+        let title = format!("a table of mh cannot have {} buckets", size.value);
+        table.errors().report(size.span, title, "", format!("one of {}", known.join(", ")));
+        return None;
+    }
+    Some(size)
 }
 
 fn read_netmask(table: &mut Reader<'_>, key: Option<ServiceKey>) -> Option<Netmask> {

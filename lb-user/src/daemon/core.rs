@@ -8,16 +8,15 @@ use nix::time::{ClockId, clock_gettime};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::Error;
 use super::attach::Interfaces;
 use super::live::LiveMaps;
 use super::state_dir::StateDir;
 use crate::api::{ErrorKind, Refusal, Request, Response};
-use crate::bpf::{Dataplane, Listing, MapError, Step, Sweeper};
-use crate::director::{self, Director, Effect, Event, RequestId};
+use crate::bpf::{Dataplane, Listing, LocalityKeeper, MapError, MapPins, Step, Sweeper};
+use crate::director::{Director, Effect, Event, RequestId};
 use crate::instance::Instance;
 use crate::model::ServiceKey;
-use crate::netlink::{self, Netlink, NetlinkError};
+use crate::netlink::Netlink;
 use crate::server::{Answer, Call};
 
 /// How long a new destination is waited for before its request is answered.
@@ -47,6 +46,12 @@ pub(super) struct Core {
     pub(super) netlink: Netlink,
     pub(super) interfaces: Interfaces,
     pub(super) sweeper: Sweeper,
+    localities: LocalityKeeper,
+    pub(super) pins: MapPins,
+    /// Why maps are not pinned any more, where they cannot be pinned again.
+    pub(super) unpinned: Option<String>,
+    /// What became of the last reload, where it is not in force as a whole.
+    pub(super) reload_warnings: Vec<String>,
     state: StateDir,
     /// Requests that are not answered yet.
     pending: HashMap<RequestId, oneshot::Sender<Answer<Cursor>>>,
@@ -54,6 +59,8 @@ pub(super) struct Core {
     /// Addresses whose next hops netlink keeps fresh, and whether it was told.
     watched: BTreeSet<IpAddr>,
     watch_changed: bool,
+    /// Addresses that this host lacks and is to know about who has them.
+    pub(super) lacking: BTreeSet<IpAddr>,
     /// When the wait for the first answer about an address ends, soonest first.
     waits: VecDeque<(Instant, IpAddr)>,
     /// What must outlive lbd changed since it was written.
@@ -68,6 +75,7 @@ impl Core {
         instance: Instance,
         state: StateDir,
         dataplane: Dataplane,
+        pins: MapPins,
         netlink: Netlink,
         interfaces: Interfaces,
     ) -> Self {
@@ -75,14 +83,19 @@ impl Core {
             instance,
             director: Director::new(),
             sweeper: Sweeper::new(),
+            localities: LocalityKeeper::new(),
             dataplane,
             netlink,
             interfaces,
+            pins,
+            unpinned: None,
+            reload_warnings: Vec::new(),
             state,
             pending: HashMap::new(),
             next_request: 0,
             watched: BTreeSet::new(),
             watch_changed: false,
+            lacking: BTreeSet::new(),
             waits: VecDeque::new(),
             forgetful: false,
             remembered: None,
@@ -97,11 +110,13 @@ impl Core {
     pub(super) fn adopt(&mut self) -> Result<(), MapError> {
         let memory = self.state.memory();
         let observed = self.dataplane.observe()?;
-        tracing::info!(
-            services = observed.services.len(),
-            destinations = observed.destinations.len(),
-            "adopted what the maps hold"
-        );
+        if self.dataplane.adopted() {
+            tracing::info!(
+                services = observed.services.len(),
+                destinations = observed.destinations.len(),
+                "adopted what the maps hold"
+            );
+        }
         self.event(Event::Observed(Box::new(observed), Box::new(memory)));
         Ok(())
     }
@@ -152,6 +167,10 @@ impl Core {
             Effect::Unwatch(address) => {
                 self.watched.remove(&address);
                 self.watch_changed = true;
+            }
+            Effect::Ask(addresses) => {
+                self.lacking = addresses;
+                self.ask();
             }
             Effect::Persist => self.forgetful = true,
         }
@@ -236,55 +255,15 @@ impl Core {
         }
     }
 
-    /// The host's interfaces changed.
-    ///
-    /// # Errors
-    /// [`NetlinkError`].
-    pub(super) async fn read_links(&mut self) -> Result<(), NetlinkError> {
-        let links = self.netlink.links().await?;
-        let links = self.interfaces.links(&links);
-        self.event(Event::Links(links));
-        Ok(())
-    }
-
-    /// As [`Self::read_links`], and attaches interfaces that came back.
-    ///
-    /// # Errors
-    /// [`NetlinkError`].
-    pub(super) async fn follow_links(&mut self) -> Result<(), NetlinkError> {
-        let links = self.netlink.links().await?;
-        // A packet that comes in must find its interface in the maps.
-        let known = self.interfaces.links(&links);
-        self.event(Event::Links(known));
-        self.interfaces.follow(&mut self.dataplane, &links);
-        let links = self.interfaces.links(&links);
-        self.event(Event::Links(links));
-        Ok(())
-    }
-
-    /// The host's addresses changed.
-    ///
-    /// # Errors
-    /// [`NetlinkError`].
-    pub(super) async fn read_addresses(&mut self) -> Result<(), NetlinkError> {
-        let addresses = self.netlink.addresses().await?;
-        self.event(Event::Addresses(addresses.into_iter().map(|(_, address)| address).collect()));
-        Ok(())
-    }
-
-    /// Attaches every interface.
-    ///
-    /// # Errors
-    /// [`Error::Attach`].
-    pub(super) fn attach(&mut self) -> Result<(), Error> {
-        self.interfaces.attach_all(&mut self.dataplane)
-    }
-
     /// Goes on with the walk over the tables.
     pub(super) fn sweep(&mut self) -> Step {
         let now = self.dataplane.clock().now();
         let step = self.sweeper.step(self.dataplane.maps(), now);
         if step == Step::Done {
+            let services = self.director.locality_services();
+            if let Err(error) = self.dataplane.keep_localities(&mut self.localities, &services) {
+                tracing::error!(error = chain(&error), "cannot take away what lblc and lblcr remember");
+            }
             for drift in &self.sweeper.statistics().drift {
                 tracing::warn!(
                     destination = drift.destination,
@@ -319,17 +298,6 @@ impl Core {
             Err(error) => tracing::error!(error = error.text(), "counters cannot be remembered"),
         }
         self.remembered = Some((Instant::now(), begun.elapsed()));
-    }
-}
-
-/// A next hop in the director's words.
-pub(super) fn next_hop(hop: netlink::NextHop) -> director::NextHop {
-    match hop {
-        netlink::NextHop::Local => director::NextHop::Local,
-        netlink::NextHop::Resolved { mac, ifindex, gateway, mtu: _ } => {
-            director::NextHop::Resolved { mac, ifindex, gateway }
-        }
-        netlink::NextHop::Unresolved { why } => director::NextHop::Unresolved { why },
     }
 }
 

@@ -52,6 +52,24 @@ pub enum Error {
         /// The lock.
         path: PathBuf,
     },
+    /// What is to be detached is in use.
+    #[error(
+        "lbd of instance {instance} is running and holds the data path\nhint: stop it first (SIGTERM); it leaves the data path to lbadm detach"
+    )]
+    Attached {
+        /// Instance name.
+        instance: String,
+    },
+    /// There is nothing to detach.
+    #[error(
+        "instance {instance} has nothing at {path}\nhint: name the instance with --instance, the bpffs with --bpffs"
+    )]
+    NothingPinned {
+        /// Instance name.
+        instance: String,
+        /// Where its pins would be.
+        path: PathBuf,
+    },
     /// The directory of the instance cannot be used.
     #[error("cannot {what} {path}")]
     StateDir {
@@ -93,6 +111,16 @@ impl Error {
         }
     }
 
+    /// Whether a file is refused to this user.
+    fn wants_root(&self) -> bool {
+        match self {
+            Self::StateDir { source, .. } | Self::ReadConfig { source, .. } => {
+                source.kind() == io::ErrorKind::PermissionDenied
+            }
+            _ => false,
+        }
+    }
+
     /// The whole text, causes included.
     #[must_use]
     pub fn text(&self) -> String {
@@ -109,6 +137,9 @@ impl Error {
                 }
             }
             source = cause.source();
+        }
+        if self.wants_root() {
+            text.push_str("\nhint: run it as root");
         }
         text
     }

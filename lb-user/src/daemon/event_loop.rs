@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -11,9 +10,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::core::{Core, Cursor, chain, next_hop};
-use super::{Error, config};
+use super::core::{Core, Cursor, chain};
+use super::{Args, Error, attach, config};
 use crate::bpf::{Events, NeighbourWanted, Step};
+use crate::config::TableSizes;
 use crate::director::Event;
 use crate::netlink::{NetEvent, NetlinkError};
 use crate::notify::sd;
@@ -48,7 +48,9 @@ pub(super) struct EventLoop {
     pub(super) core: Core,
     pub(super) changes: mpsc::Receiver<NetEvent>,
     pub(super) events: Option<Events>,
-    pub(super) config: Option<PathBuf>,
+    pub(super) args: Args,
+    /// Sizes of the tables, as configured at the start.
+    pub(super) tables: TableSizes,
 }
 
 /// What a turn of the loop found.
@@ -99,7 +101,7 @@ impl EventLoop {
                     tracing::info!(signal = name, "stopping; the data path goes on");
                     break;
                 }
-                Happened::Reload => self.reload(),
+                Happened::Reload => self.reload().await,
                 Happened::Call(call) => self.core.call(call),
                 Happened::Change(change) => {
                     if self.change(change).await && routes_at.is_none() {
@@ -111,7 +113,12 @@ impl EventLoop {
                     self.core.event(Event::RoutesChanged);
                 }
                 Happened::Waited => self.core.end_waits(),
-                Happened::Tick => self.core.event(Event::Tick),
+                Happened::Tick => {
+                    self.core.event(Event::Tick);
+                    if let Err(error) = self.core.mend().await {
+                        tracing::error!(error = chain(&error), "cannot read the kernel's tables");
+                    }
+                }
                 Happened::Sweep => {
                     sweep_at = match self.core.sweep() {
                         Step::More => Instant::now() + BETWEEN_STEPS,
@@ -144,34 +151,54 @@ impl EventLoop {
     }
 
     /// Reads the configuration again; a wrong one changes nothing.
-    fn reload(&mut self) {
-        let Some(path) = &self.config else {
+    async fn reload(&mut self) {
+        let Some(path) = &self.args.config else {
             tracing::warn!("SIGHUP: lbd was started without --config, there is nothing to read again");
             return;
         };
-        match config::read(path) {
-            Ok(config) => {
-                tracing::info!(path = %path.display(), "read the configuration again");
-                if config.interfaces.iter().any(|name| !self.core.interfaces.wanted().contains(name)) {
-                    tracing::warn!(
-                        "interfaces of the configuration that are new are attached at the next start"
-                    );
-                }
-                self.core.event(Event::Config(Box::new(config)));
+        let read = config::read(path).and_then(|config| {
+            let interfaces = attach::named(&self.args, Some(&config))?;
+            Ok((config, interfaces))
+        });
+        let (config, interfaces) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::error!("SIGHUP: what is in force stays\n{}", error.text());
+                let path = path.display();
+                self.core.reload_warnings = vec![format!(
+                    "the configuration was wrong when lbd was told to read it again (SIGHUP), and what was in force stays: `lbd --check --config {path}` says what is wrong"
+                )];
+                return;
             }
-            Err(error) => tracing::error!("{}; what is in force stays", error.text()),
+        };
+        self.core.reload_warnings.clear();
+        if config.tables != self.tables {
+            let warning = "the sizes of [tables] are others than at the start of lbd: they change when the data path is made anew (stop lbd, `lbadm detach`, start lbd)";
+            tracing::warn!("{warning}");
+            self.core.reload_warnings.push(warning.to_owned());
+        }
+        let shown = path.display().to_string();
+        self.core.event(Event::Config(Box::new(config)));
+        let (services, destinations) = self.core.director.size();
+        tracing::info!(path = shown, services, destinations, "read the configuration again");
+        if let Err(error) = self.core.serve(interfaces).await {
+            tracing::error!(error = chain(&error), "cannot read the kernel's tables");
         }
     }
 
     /// A change of the kernel's tables; whether routes may have changed.
     async fn change(&mut self, change: NetEvent) -> bool {
         let (result, routes) = match change {
-            NetEvent::NextHop { address, next_hop: hop } => {
-                self.core.event(Event::NextHop { address, next_hop: next_hop(hop) });
+            NetEvent::NextHop { address, next_hop } => {
+                self.core.event(Event::NextHop { address, next_hop });
                 (Ok(()), false)
             }
             NetEvent::Link(_) | NetEvent::LinkGone { .. } => (self.core.follow_links().await, true),
             NetEvent::Addresses => (self.core.read_addresses().await, true),
+            NetEvent::Responder { address, responder } => {
+                self.core.event(Event::Responder { address, responder });
+                (Ok(()), false)
+            }
             NetEvent::Routes | NetEvent::Neighbour { .. } => (Ok(()), true),
             NetEvent::Lost => (self.read_all().await, true),
         };

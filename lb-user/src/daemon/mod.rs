@@ -10,6 +10,7 @@ mod config;
 mod core;
 mod error;
 mod event_loop;
+mod host;
 mod live;
 mod logging;
 mod offline;

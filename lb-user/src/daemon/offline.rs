@@ -1,15 +1,19 @@
-//! Listings without lbd: what lies in the pinned maps, seen by a director of one's own.
+//! What is done without lbd: listings of what lies in the pinned maps, seen by a director of one's own, and taking
+//! the data path away.
 
-use std::io::Write as _;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::Path;
 use std::time::Duration;
 
 use lb_common::ABI_VERSION;
 
+use super::Error;
 use super::core::chain;
 use super::live::LiveMaps;
-use super::state_dir;
+use super::state_dir::{self, StateDir};
 use crate::api::{Request, Response, ServiceView};
-use crate::bpf::Maps;
+use crate::bpf::{Maps, detach_all, remove_maps};
 use crate::cli::{Control, ControlError};
 use crate::client::Client;
 use crate::director::{Director, Effect, Event, Link, RequestId};
@@ -45,16 +49,75 @@ impl Control for Console {
         match services(&self.instance, key) {
             Ok(services) => {
                 // Beside the listing, which scripts read.
-                drop(writeln!(std::io::stderr(), "note: {error}: listed from the maps of the data path"));
+                drop(writeln!(io::stderr(), "note: {error}: listed from the maps of the data path"));
                 Ok(services)
             }
             Err(why) => Err(ControlError { message: format!("{error}, and {why}"), hint: error.hint }),
         }
     }
 
-    fn detach(&mut self) -> Result<Vec<String>, ControlError> {
-        self.client.detach()
+    fn read_text(&mut self, path: &str) -> Result<String, ControlError> {
+        self.client.read_text(path)
     }
+
+    fn saved_rules(&mut self, ipv6: bool) -> Result<String, ControlError> {
+        self.client.saved_rules(ipv6)
+    }
+
+    fn pause(&mut self, seconds: u32) -> bool {
+        self.client.pause(seconds)
+    }
+
+    fn detach(&mut self) -> Result<Vec<String>, ControlError> {
+        detach(&self.instance).map_err(|error| {
+            let text = error.text();
+            match text.split_once("\nhint: ") {
+                Some((message, hint)) => {
+                    ControlError { message: message.to_owned(), hint: Some(hint.to_owned()) }
+                }
+                None => ControlError { message: text, hint: None },
+            }
+        })
+    }
+}
+
+/// Takes the program off every interface, then removes the maps of every version, and the directories. The names of
+/// the interfaces.
+fn detach(instance: &Instance) -> Result<Vec<String>, Error> {
+    let root = instance.pin_dir();
+    let failed = |what: &'static str, path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::StateDir { what, path, source }
+    };
+    let entries = match fs::read_dir(&root) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(Error::NothingPinned { instance: instance.name().to_owned(), path: root });
+        }
+        Err(error) => return Err(failed("read", &root)(error)),
+    };
+    // As long as this holds no lbd starts in the middle of it, and none runs.
+    let _lock = StateDir::lock(instance).map_err(|error| match error {
+        Error::Running { instance, .. } => Error::Attached { instance },
+        error => error,
+    })?;
+    let links = instance.links_dir();
+    let interfaces = detach_all(&links)?;
+    for entry in entries {
+        let path = entry.map_err(failed("read", &root))?.path();
+        if path != links {
+            remove_maps(&path)?;
+        }
+    }
+    for directory in [&links, &root] {
+        match fs::remove_dir(directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("remove", directory)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(interfaces)
 }
 
 /// The services in the pinned maps of an instance, or the one of `key`.
@@ -96,4 +159,39 @@ fn links() -> Vec<Link> {
             attached: false,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::instance::link_path;
+
+    #[test]
+    fn everything_pinned_goes_and_the_interfaces_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let instance = Instance::new("edge", dir.path().join("run"), dir.path().join("bpf")).unwrap();
+        let mut console = Console::new(instance.clone());
+        let nothing = console.detach().unwrap_err();
+        assert!(nothing.message.starts_with("instance edge has nothing at "), "{nothing}");
+        assert_eq!(
+            nothing.hint.as_deref(),
+            Some("name the instance with --instance, the bpffs with --bpffs")
+        );
+        let links = instance.links_dir();
+        fs::create_dir_all(&links).unwrap();
+        for version in [1, 2] {
+            fs::create_dir_all(instance.maps_dir(version)).unwrap();
+            fs::write(instance.maps_dir(version).join("SETTINGS"), "").unwrap();
+        }
+        fs::write(link_path(&links, "eth1"), "").unwrap();
+        fs::write(link_path(&links, "eth0.7"), "").unwrap();
+        let running = StateDir::lock(&instance).unwrap();
+        let refused = console.detach().unwrap_err();
+        assert_eq!(refused.message, "lbd of instance edge is running and holds the data path");
+        assert!(refused.hint.is_some_and(|hint| hint.contains("SIGTERM")));
+        assert!(link_path(&links, "eth1").exists());
+        drop(running);
+        assert_eq!(console.detach().unwrap(), ["eth0.7", "eth1"]);
+        assert!(!instance.pin_dir().exists());
+    }
 }

@@ -6,15 +6,16 @@ use lb_common::ABI_VERSION;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use super::attach::Interfaces;
-use super::core::{Core, next_hop};
+use super::attach::{Interfaces, named};
+use super::core::Core;
 use super::event_loop::EventLoop;
 use super::state_dir::StateDir;
 use super::{Args, Error};
-use crate::bpf::{Dataplane, OpenOptions, Sizes};
+use crate::bpf::{Dataplane, MapPins, OpenOptions, Sizes};
 use crate::config::{Config, TableSizes};
-use crate::director::{Event, NextHop};
+use crate::director::Event;
 use crate::instance::Instance;
+use crate::model::NextHop;
 use crate::netlink::{NetEvent, Netlink};
 use crate::server::Server;
 
@@ -24,13 +25,7 @@ const FIRST_NEIGHBOURS: Duration = Duration::from_millis(300);
 /// Starts lbd and runs it to its end.
 pub(super) async fn start(args: Args, instance: Instance, config: Option<Config>) -> Result<(), Error> {
     let begun = Instant::now();
-    let mut names = args.interface.clone();
-    names.extend(config.iter().flat_map(|c| c.interfaces.iter().cloned()));
-    let mut seen = std::collections::BTreeSet::new();
-    names.retain(|name| seen.insert(name.clone()));
-    if names.is_empty() {
-        return Err(Error::NoInterface);
-    }
+    let interfaces = Interfaces::new(named(&args, config.as_ref())?);
     let state = StateDir::lock(&instance)?;
     let tables = config.as_ref().map_or_else(TableSizes::default, |c| c.tables);
     let mut dataplane = Dataplane::open(&OpenOptions {
@@ -50,8 +45,8 @@ pub(super) async fn start(args: Args, instance: Instance, config: Option<Config>
     };
 
     tracing::debug!(adopted = dataplane.adopted(), ?opened, "the data path is open");
-    let interfaces = Interfaces::new(names);
-    let mut core = Core::new(instance, state, dataplane, netlink, interfaces);
+    let pins = MapPins::of(&instance.maps_dir(ABI_VERSION))?;
+    let mut core = Core::new(instance, state, dataplane, pins, netlink, interfaces);
     core.read_links().await?;
     core.read_addresses().await?;
     core.adopt()?;
@@ -77,7 +72,7 @@ pub(super) async fn start(args: Args, instance: Instance, config: Option<Config>
         milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         "the director is ready"
     );
-    EventLoop { core, changes, events, config: args.config }.run(server).await
+    EventLoop { core, changes, events, args, tables }.run(server).await
 }
 
 fn sizes(tables: TableSizes) -> Sizes {
@@ -97,8 +92,7 @@ async fn first_neighbours(core: &mut Core, changes: &mut mpsc::Receiver<NetEvent
     while !missing.is_empty() {
         let Ok(Some(change)) = timeout_at(end, changes.recv()).await else { break };
         // Everything else was just read, or is read anew after the start.
-        if let NetEvent::NextHop { address, next_hop: hop } = change {
-            let next_hop = next_hop(hop);
+        if let NetEvent::NextHop { address, next_hop } = change {
             if !matches!(next_hop, NextHop::Unresolved { .. }) {
                 missing.remove(&address);
             }

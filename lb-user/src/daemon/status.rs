@@ -21,7 +21,9 @@ impl Core {
         let (slots4, slots6) = maps.connection_slots();
         let swept = self.sweeper.statistics();
         let mut warnings = self.interfaces.warnings();
+        warnings.extend(self.pin_warnings());
         warnings.extend(self.dataplane.warnings().iter().cloned());
+        warnings.extend(self.reload_warnings.iter().cloned());
         warnings.extend(self.director.warnings());
         Response::Status(Status {
             instance: self.instance.name().to_owned(),
@@ -50,6 +52,7 @@ impl Core {
                     packets,
                 })
                 .collect(),
+            answered_elsewhere: self.director.answered_elsewhere(),
             warnings,
         })
     }

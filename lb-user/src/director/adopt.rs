@@ -13,8 +13,7 @@ use super::{Director, Memory};
 use crate::api::Stats;
 use crate::model::Owner;
 use crate::plan::{
-    Extents, Layout, Observed, Prefilter, destination_address, destination_spec, mark_rule_of, service_key,
-    service_spec,
+    Extents, Layout, Observed, Prefilter, destination_address, destination_spec, service_key, service_spec,
 };
 
 const fn owner(configuration: bool) -> Owner {
@@ -26,26 +25,18 @@ impl Director {
     pub(super) fn adopt<L: Live>(&mut self, live: &L, observed: &Observed, memory: Memory, now: Duration) {
         let interfaces = std::mem::take(&mut self.wanted.interfaces);
         self.maps = Layout::from(observed);
-        self.wanted = Layout {
-            settings: with_defaults(observed.settings),
-            marks: observed.marks.clone(),
-            interfaces,
-            ..Layout::default()
-        };
+        self.wanted = Layout { settings: with_defaults(observed.settings), interfaces, ..Layout::default() };
         self.capacity = observed.capacity;
         self.prefilter = Prefilter::default();
         (self.ftp_services, self.any_port_services) = (0, 0);
-        self.marks.clear();
-        // The rules were checked when they were set.
-        if let Err(refusal) = self.set_marks(observed.marks.iter().map(mark_rule_of).collect()) {
-            tracing::error!(why = refusal.message, "the mark rules in the maps are not kept");
-        }
+        self.forget_marks();
         self.extents = Extents::new(
             observed.capacity.slots,
             observed.services.iter().filter(|(_, s)| s.slots != 0).map(|(_, s)| (s.first_slot, s.slots)),
         );
         self.adopt_services(observed);
         self.adopt_destinations(observed, now);
+        self.adopt_marks(live, observed, now);
         self.remember(memory);
         self.start_estimators(live);
         let services = self.services.keys().chain(self.maps.services.keys()).copied();
@@ -58,6 +49,7 @@ impl Director {
 
     fn adopt_services(&mut self, observed: &Observed) {
         self.services.clear();
+        self.addresses_changed = true;
         let mut ids = BTreeSet::new();
         for (key, value) in &observed.services {
             let Some(spec) = service_spec(*key, value) else {
@@ -118,6 +110,7 @@ impl Director {
                 // Trash keeps the service it had: that tells later whether it was deleted meanwhile.
                 service_id: home.filter(|_| available).map_or(value.service, |s| s.id),
                 order: value.order,
+                last_weight: value.last_weight,
                 removed_at,
                 orphan: home.is_none_or(|s| s.id != value.service),
                 bound: Stats::default(),

@@ -77,9 +77,13 @@ impl Director {
             }
             Request::Zero { key } => self.zero(live, key)?,
             Request::SetTimeouts { timeouts } => self.set_timeouts(timeouts),
-            Request::SetMarks { rules } => self.set_marks(rules)?,
+            Request::ChangeMarks { changes } => {
+                self.change_marks(live, changes)?;
+                let [four, six] = &self.marks.lists;
+                tracing::info!(ipv4 = four.len(), ipv6 = six.len(), "mark rules changed");
+            }
             Request::Timeouts => return Ok(Response::Timeouts { timeouts: self.timeouts() }),
-            Request::Marks => return Ok(Response::Marks { rules: self.marks.clone() }),
+            Request::Marks => return Ok(Response::Marks { rules: self.marks.lists.concat() }),
             Request::Services { .. } | Request::Connections | Request::Status => {
                 return Err(Refusal {
                     kind: ErrorKind::Internal,
@@ -95,6 +99,8 @@ impl Director {
     pub(super) fn tick<L: Live>(&mut self, live: &L, now: Duration) {
         self.estimate(live);
         self.expire_trash(live, now);
+        self.end_lingering(live);
+        self.ask_for_addresses();
         self.commit(live, now);
     }
 }

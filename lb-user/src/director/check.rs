@@ -2,10 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use lb_common::sched::MH_SIZES;
+
 use super::Director;
 use super::state::Service;
 use crate::api::{ErrorKind, Refusal};
-use crate::model::{DestinationSpec, ForwardingMethod, MarkRule, Netmask, Protocol, ServiceKey, ServiceSpec};
+use crate::model::{
+    DestinationSpec, ForwardingMethod, Netmask, Protocol, Scheduler, ServiceKey, ServiceSpec,
+};
 use crate::plan::{SIP, engine_number};
 
 /// Greatest weight, as ipvsadm takes.
@@ -18,7 +22,7 @@ pub(super) fn refuse(kind: ErrorKind, message: impl Into<String>) -> Refusal {
     Refusal { kind, message: message.into(), hint: None }
 }
 
-fn with_hint(kind: ErrorKind, message: impl Into<String>, hint: impl Into<String>) -> Refusal {
+pub(super) fn with_hint(kind: ErrorKind, message: impl Into<String>, hint: impl Into<String>) -> Refusal {
     Refusal { kind, message: message.into(), hint: Some(hint.into()) }
 }
 
@@ -81,6 +85,14 @@ pub(super) fn service(spec: &ServiceSpec) -> Result<(), Refusal> {
         && p.timeout == 0
     {
         return Err(refuse(ErrorKind::Invalid, format!("service {key}: a persistence timeout is not 0")));
+    }
+    if let Some(size) = spec.mh_table_size
+        && (spec.scheduler != Scheduler::Mh || !MH_SIZES.contains(&size))
+    {
+        return Err(refuse(
+            ErrorKind::Invalid,
+            format!("service {key}: {size} is no size of a table of mh, or the scheduler is another"),
+        ));
     }
     let fits = match spec.netmask {
         Netmask::V4(_) => !key.is_ipv6(),
@@ -214,31 +226,6 @@ fn bracketed(address: IpAddr) -> String {
         IpAddr::V4(a) => a.to_string(),
         IpAddr::V6(a) => format!("[{a}]"),
     }
-}
-
-/// Whether rules that give marks can be.
-pub(super) fn marks(rules: &[MarkRule]) -> Result<(), Refusal> {
-    let most = lb_common::abi::MARK_RULES as usize;
-    if rules.len() > most {
-        return Err(refuse(ErrorKind::NoSpace, format!("{} mark rules are more than {most}", rules.len())));
-    }
-    for (n, rule) in rules.iter().enumerate() {
-        let width = if rule.destination.is_ipv6() { 128 } else { 32 };
-        let wrong = if rule.mark == 0 {
-            "a mark is not 0"
-        } else if rule.prefix > width {
-            "the prefix is longer than the address"
-        } else if rule.first_port > rule.last_port {
-            "the first port is above the last one"
-        } else {
-            continue;
-        };
-        return Err(refuse(
-            ErrorKind::Invalid,
-            format!("mark rule {} ({}/{}): {wrong}", n + 1, rule.destination, rule.prefix),
-        ));
-    }
-    Ok(())
 }
 
 impl Director {

@@ -9,13 +9,14 @@ use lb_common::persist::EVERY_PORT;
 use super::settings::{is_every_port, ticks};
 use super::state::{Destination, Live, Scheduling, Service};
 use super::{Director, Effect};
-use crate::model::{Fwmark, Netmask, Owner, ServiceKey};
+use crate::model::{Fwmark, Netmask, Owner, Scheduler, ServiceKey};
 use crate::plan::{Member, engine_number, mask_bytes, plan, resume, table, weights, wide};
 
 impl Director {
     /// Plans everything that was touched since the last time.
     pub(super) fn commit<L: Live>(&mut self, live: &L, now: Duration) {
         self.settle();
+        self.place_marks(live, now);
         let touched = std::mem::take(&mut self.touched);
         let mut desired = self.wanted.part([], []);
         let mut stuck = Vec::new();
@@ -72,9 +73,14 @@ impl Director {
         let members: Vec<Member> = service
             .members
             .iter()
-            .filter_map(|id| Some(Member { id: *id, weight: self.destinations.get(id)?.spec.weight }))
+            .filter_map(|id| {
+                let Destination { spec, last_weight, .. } = self.destinations.get(id)?;
+                let (weight, address) = (spec.weight, spec.address);
+                Some(Member { id: *id, weight, last_weight: *last_weight, address })
+            })
             .collect();
-        let ids = table(scheduler, &members);
+        let mh_size = self.mh_size(&service.spec);
+        let ids = table(scheduler, &members, mh_size);
         let weights = weights(&members);
         let length = u32::try_from(ids.len()).ok()?;
         let hz = self.wanted.settings.hz;
@@ -91,6 +97,12 @@ impl Director {
             generation = generation.wrapping_add(1);
         }
         let going = old.filter(|old| scheduling != Scheduling::Start && old.scheduler == value.scheduler);
+        value.scheduler_word = match (scheduler, going) {
+            (Scheduler::Mh, _) => service.spec.mh_table_size.unwrap_or(0),
+            (Scheduler::Lblc | Scheduler::Lblcr, Some(old)) => old.scheduler_word,
+            (Scheduler::Lblc | Scheduler::Lblcr, None) => epoch(now),
+            _ => 0,
+        };
         let Some(old) = going else {
             value.first_slot = self.take_slots(live, length, now)?;
             value.start = Schedule::new(generation, Schedule::HEAD, 0).0;
@@ -100,7 +112,7 @@ impl Director {
         let same = before == ids;
         value.first_slot = if same { old.first_slot } else { self.take_slots(live, length, now)? };
         // wrr starts its walk again also where only weights changed.
-        let restart = scheduling == Scheduling::Resume && scheduler == crate::model::Scheduler::Wrr;
+        let restart = scheduling == Scheduling::Resume && scheduler == Scheduler::Wrr;
         value.start = if same && !restart {
             old.start
         } else {
@@ -142,14 +154,22 @@ impl Director {
             lower: d.spec.lower,
             service: d.service_id,
             order: d.order,
+            last_weight: d.last_weight,
             service_address,
             service_port,
             service_protocol,
             service_mark,
+            mtu: way.mtu,
             removed_at: d.removed_at.map_or(0, |at| at.as_secs()),
             ..abi::Destination::default()
         }
     }
+}
+
+/// A number for what a service's scheduler remembers from now on ([`abi::LocalityKey::epoch`]).
+fn epoch(now: Duration) -> u32 {
+    // The low bits change most: a service made anew within the same millisecond remembers nothing yet.
+    (now.as_micros() & u128::from(u32::MAX)) as u32
 }
 
 fn port_bytes(address: SocketAddr) -> [u8; 2] {
@@ -195,5 +215,7 @@ fn service_value(service: &Service, hz: u32) -> abi::Service {
             ServiceKey::Address { .. } => 0,
         },
         prefix: if is_every_port(&spec.key) { prefix | EVERY_PORT } else { prefix },
+        scheduler_word: 0,
+        _reserved: 0,
     }
 }

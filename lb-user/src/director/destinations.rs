@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use lb_common::sched::{HASH_SLOTS, Scheduler};
+use lb_common::sched::MH_DEFAULT_SIZE;
 
 use super::Director;
 use super::check::{self, refuse};
@@ -11,7 +11,8 @@ use super::counters::{minus, plus, raw};
 use super::rates::Estimator;
 use super::state::{Destination, Live, Scheduling};
 use crate::api::{ErrorKind, Refusal, Stats};
-use crate::model::{DestinationSpec, ForwardingMethod, Owner, ServiceKey};
+use crate::model::{DestinationSpec, ForwardingMethod, Owner, Scheduler, ServiceKey, ServiceSpec};
+use crate::plan::length;
 
 /// Direct routing does not change ports: the destination's is the service's own, except for a mark.
 pub(super) fn with_port(key: &ServiceKey, mut spec: DestinationSpec) -> DestinationSpec {
@@ -66,8 +67,9 @@ impl Director {
     ) -> Result<(), Refusal> {
         let spec = self.check_new(key, spec)?;
         let service = self.existing_service(key)?;
-        let (service_id, scheduler, count) = (service.id, service.spec.scheduler, service.members.len() + 1);
-        self.room_for(live, scheduler, count, now)?;
+        let service_id = service.id;
+        let length = self.slots_for(&service.spec, service.members.len() + 1)?;
+        self.room_for(live, length, now)?;
         let revived = self.trash.remove(&(*key, spec.address));
         let id = match revived {
             Some(id) => id,
@@ -84,12 +86,17 @@ impl Director {
             _ => bound,
         };
         self.watch(spec.address.ip(), id);
+        let last_weight = match spec.weight {
+            0 => old.as_ref().map_or(0, |old| old.last_weight),
+            weight => weight,
+        };
         let destination = Destination {
             spec,
             owner,
             service: *key,
             service_id,
             order: self.next_order,
+            last_weight,
             removed_at: None,
             orphan: false,
             bound,
@@ -119,17 +126,18 @@ impl Director {
         now: Duration,
     ) -> Result<(), Refusal> {
         let service = self.existing_service(key)?;
-        let (scheduler, count) = (service.spec.scheduler, service.members.len());
+        let length = self.slots_for(&service.spec, service.members.len())?;
         check::destination(key, &spec)?;
         let spec = with_port(key, spec);
         let id = self.existing_destination(key, spec.address)?;
         if self.is_local(spec.address.ip()) {
             check::local(key, &spec)?;
         }
-        self.room_for(live, scheduler, count, now)?;
+        self.room_for(live, length, now)?;
         if let Some(old) = self.destinations.get(&id).cloned() {
             self.concern_destination(&old, false);
-            let new = Destination { spec, ..old };
+            let last_weight = if spec.weight == 0 { old.last_weight } else { spec.weight };
+            let new = Destination { spec, last_weight, ..old };
             self.concern_destination(&new, true);
             self.destinations.insert(id, new);
         }
@@ -147,9 +155,9 @@ impl Director {
         now: Duration,
     ) -> Result<(), Refusal> {
         let service = self.existing_service(key)?;
-        let (scheduler, count) = (service.spec.scheduler, service.members.len());
+        let length = self.slots_for(&service.spec, service.members.len().saturating_sub(1))?;
         let id = self.existing_destination(key, address)?;
-        self.room_for(live, scheduler, count - 1, now)?;
+        self.room_for(live, length, now)?;
         let counted = self.destinations.get(&id).map(|d| minus(raw(live, id), d.bound)).unwrap_or_default();
         if let Some(service) = self.services.get_mut(key) {
             service.members.retain(|m| *m != id);
@@ -167,19 +175,37 @@ impl Director {
         })
     }
 
-    /// Whether the slots of a service with so many destinations have room.
-    pub(super) fn room_for<L: Live>(
-        &mut self,
-        live: &L,
-        scheduler: Scheduler,
-        destinations: usize,
-        now: Duration,
-    ) -> Result<(), Refusal> {
-        let length = match destinations {
-            0 => 0,
-            _ if scheduler.is_hash() => HASH_SLOTS,
-            n => u32::try_from(n).unwrap_or(u32::MAX),
+    /// The size that a service's table of mh has, or would have.
+    pub(super) fn mh_size(&self, spec: &ServiceSpec) -> u32 {
+        let default = match self.wanted.settings.mh_table_size {
+            0 => MH_DEFAULT_SIZE,
+            size => size,
         };
+        spec.mh_table_size.unwrap_or(default)
+    }
+
+    /// Slots of a service with so many destinations; mh has no more of them than buckets
+    /// (ip_vs_mh.c: ip_vs_mh_reassign).
+    pub(super) fn slots_for(&self, spec: &ServiceSpec, destinations: usize) -> Result<u32, Refusal> {
+        let size = self.mh_size(spec);
+        if spec.scheduler == Scheduler::Mh && destinations > size as usize {
+            return Err(Refusal {
+                kind: ErrorKind::Invalid,
+                message: format!(
+                    "service {}: {destinations} destinations are more than its table of mh has buckets, {size}",
+                    spec.key
+                ),
+                hint: Some(
+                    "set mh-table-size of [director] or of the service in the configuration to a greater one"
+                        .into(),
+                ),
+            });
+        }
+        Ok(length(spec.scheduler, destinations, size))
+    }
+
+    /// Whether there is room for so many slots of a service.
+    pub(super) fn room_for<L: Live>(&mut self, live: &L, length: u32, now: Duration) -> Result<(), Refusal> {
         match self.take_slots(live, length, now) {
             Some(first) => {
                 self.extents.give(first, length);

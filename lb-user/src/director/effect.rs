@@ -1,5 +1,6 @@
 //! What a director wants done.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::{Page, RequestId};
@@ -21,6 +22,9 @@ pub enum Effect {
     Watch(IpAddr),
     /// The next hop of an address matters no more.
     Unwatch(IpAddr),
+    /// Find out, and keep telling by [`super::Event::Responder`], who answers ARP or neighbour solicitations for these
+    /// addresses, which this host does not have; for others no more.
+    Ask(BTreeSet<IpAddr>),
     /// What must outlive this process changed ([`super::Director::memory`]).
     Persist,
 }

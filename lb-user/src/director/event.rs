@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::Memory;
 use crate::api::Request;
 use crate::config::Config;
-use crate::model::ServiceKey;
+use crate::model::{NextHop, Responder, ServiceKey};
 use crate::plan::Observed;
 
 /// Which request an answer belongs to.
@@ -47,29 +47,15 @@ pub enum Event {
     Links(Vec<Link>),
     /// All addresses of the host.
     Addresses(BTreeSet<IpAddr>),
+    /// Who answers for a virtual address that this host does not have ([`super::Effect::Ask`]).
+    Responder {
+        /// The address.
+        address: IpAddr,
+        /// Who.
+        responder: Responder,
+    },
     /// Two seconds went by.
     Tick,
-}
-
-/// How packets reach an address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NextHop {
-    /// The address is the director's own.
-    Local,
-    /// By a known MAC.
-    Resolved {
-        /// MAC of the next hop.
-        mac: [u8; 6],
-        /// The leaving interface.
-        ifindex: u32,
-        /// The gateway, where the address is not on link.
-        gateway: Option<IpAddr>,
-    },
-    /// Not at all, for now.
-    Unresolved {
-        /// Why, in words.
-        why: String,
-    },
 }
 
 /// An interface of the host.

@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use lb_common::abi::{self, Interface, destination_flags, interface_flags};
+use lb_common::family::words;
 
 use super::state::{Destination, Live};
-use super::{Director, Effect, Link, NextHop, check};
+use super::{Director, Effect, Link, check};
 use crate::api::Neighbour;
+use crate::model::NextHop;
 use crate::plan::{interface_index, service_key};
 
 /// What is known of the way to an address.
@@ -26,6 +28,8 @@ pub(super) struct Hop {
 pub(super) struct Way {
     pub(super) hop: abi::Hop,
     pub(super) local: bool,
+    /// Bytes of IP, 0 where it is not known.
+    pub(super) mtu: u32,
 }
 
 impl Director {
@@ -139,6 +143,8 @@ impl Director {
                 second_mac: 0,
                 mtu: link.mtu,
                 _reserved: 0,
+                name: name_words(&link.name),
+                _room: [0; 2],
             };
             // Of two with the same place the attached one stays; the other's destinations are unresolved.
             let place = self.wanted.interfaces.entry(interface_index(link.ifindex)).or_insert(value);
@@ -159,17 +165,18 @@ impl Director {
         let present = Way {
             hop: known.map_or(abi::Hop::UNRESOLVED, |m| m.hop),
             local: known.is_some_and(|m| m.flags & destination_flags::LOCAL != 0),
+            mtu: known.map_or(0, |m| m.mtu),
         };
         if d.removed_at.is_some() {
             return present;
         }
         match self.route(d) {
             Route::Unknown => present,
-            Route::Local => Way { hop: abi::Hop::UNRESOLVED, local: true },
-            Route::Hop { mac, link, .. } => {
-                Way { hop: abi::Hop::new(mac, interface_index(link.ifindex)), local: false }
+            Route::Local => Way { hop: abi::Hop::UNRESOLVED, local: true, mtu: 0 },
+            Route::Hop { mac, link, mtu, .. } => {
+                Way { hop: abi::Hop::new(mac, interface_index(link.ifindex)), local: false, mtu }
             }
-            Route::None(_) => Way { hop: abi::Hop::UNRESOLVED, local: false },
+            Route::None(_) => Way { hop: abi::Hop::UNRESOLVED, local: false, mtu: 0 },
         }
     }
 
@@ -188,7 +195,7 @@ impl Director {
                 Way { .. } => Neighbour::Unresolved { why: "not looked up yet".to_owned() },
             },
             Route::Local => Neighbour::Local,
-            Route::Hop { mac, link, gateway } => {
+            Route::Hop { mac, link, gateway, .. } => {
                 Neighbour::Resolved { mac: mac_text(mac), interface: link.name.clone(), gateway }
             }
             Route::None(why) => Neighbour::Unresolved { why },
@@ -212,11 +219,11 @@ impl Director {
             Some(NextHop::Unresolved { .. }) if hop.is_some_and(|hop| !hop.waited) => Route::Unknown,
             Some(NextHop::Local) => local(),
             Some(NextHop::Unresolved { why }) => Route::None(why.clone()),
-            Some(NextHop::Resolved { mac, ifindex, gateway }) => {
+            Some(NextHop::Resolved { mac, ifindex, gateway, mtu }) => {
                 let placed = self.wanted.interfaces.get(&interface_index(*ifindex));
                 match self.links.get(ifindex) {
                     Some(link) if placed.is_some_and(|i| i.ifindex == *ifindex) => {
-                        Route::Hop { mac: *mac, link, gateway: *gateway }
+                        Route::Hop { mac: *mac, link, gateway: *gateway, mtu: *mtu }
                     }
                     Some(link) => Route::None(format!("nothing can be sent by interface {}", link.name)),
                     None => Route::None(format!("interface {ifindex} is gone")),
@@ -240,12 +247,23 @@ pub(super) enum Route<'a> {
         link: &'a Link,
         /// The gateway.
         gateway: Option<IpAddr>,
+        /// MTU towards the destination, bytes of IP.
+        mtu: u32,
     },
     /// Nowhere, with the reason.
     None(String),
 }
 
-fn mac_text(mac: [u8; 6]) -> String {
+/// The name of an interface as [`Interface::name`] has it.
+fn name_words(name: &str) -> [u64; 2] {
+    let mut bytes = [0; 16];
+    for (to, from) in bytes.iter_mut().zip(name.bytes().take(15)) {
+        *to = from;
+    }
+    words(bytes)
+}
+
+pub(super) fn mac_text(mac: [u8; 6]) -> String {
     let [a, b, c, d, e, f] = mac;
     format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
 }

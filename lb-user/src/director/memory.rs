@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Director, Effect};
 use crate::api::Stats;
-use crate::model::{MarkRule, ServiceKey, Timeouts};
+use crate::model::{ServiceKey, Timeouts};
 
 /// What a director remembers beside the maps.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +21,6 @@ pub struct Memory {
     destinations: Vec<DestinationMemory>,
     /// Timeouts of the configuration that was applied last.
     configured_timeouts: Option<Timeouts>,
-    /// Mark rules of the configuration that was applied last.
-    configured_marks: Vec<MarkRule>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +70,6 @@ impl Director {
                 })
                 .collect(),
             configured_timeouts: self.configured_timeouts,
-            configured_marks: self.configured_marks.clone(),
         }
     }
 
@@ -92,7 +89,6 @@ impl Director {
             }
         }
         self.configured_timeouts = memory.configured_timeouts;
-        self.configured_marks = memory.configured_marks;
     }
 
     /// Once a list of effects is enough.

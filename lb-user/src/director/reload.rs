@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::destinations::with_port;
 use super::state::Live;
-use super::{Director, check};
+use super::{Director, check, marks};
 use crate::api::Refusal;
 use crate::config::Config;
 use crate::model::{DestinationSpec, Owner, ServiceKey, ServiceSpec};
@@ -29,7 +29,7 @@ impl Director {
                 }
             }
         }
-        refusals.extend(check::marks(&config.marks).err());
+        refusals.extend(marks::check(&config.marks).err());
         refusals
     }
 
@@ -42,10 +42,11 @@ impl Director {
         for key in gone.map(|(key, _)| *key).collect::<Vec<_>>() {
             self.take_out(live, &key, now);
         }
+        self.set_mh_table_size(config.mh_table_size);
         for (spec, destinations) in &config.services {
             self.bring(live, spec, destinations, now);
         }
-        // An operator's --set and marks stay until the file says something new.
+        // An operator's --set stays until the file says something new.
         if config.timeouts != self.configured_timeouts {
             if let Some(timeouts) = config.timeouts {
                 self.set_timeouts(timeouts);
@@ -53,13 +54,8 @@ impl Director {
             self.configured_timeouts = config.timeouts;
             self.persist();
         }
-        if config.marks != self.configured_marks {
-            match self.set_marks(config.marks.clone()) {
-                Ok(()) => self.configured_marks.clone_from(&config.marks),
-                Err(refusal) => self.warn(refusal.message),
-            }
-            self.persist();
-        }
+        let marks = self.reload_marks(live, &config.marks);
+        self.tell(marks);
         self.commit(live, now);
     }
 

@@ -1,5 +1,6 @@
 //! Changes of virtual services.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Director;
@@ -7,9 +8,25 @@ use super::check::{self, refuse};
 use super::rates::Estimator;
 use super::state::{Live, Scheduling, Service};
 use crate::api::{ErrorKind, Refusal, Stats};
-use crate::model::{Owner, ServiceKey, ServiceSpec};
+use crate::model::{Owner, Scheduler, ServiceKey, ServiceSpec};
 
 impl Director {
+    /// The services whose schedulers remember addresses: id and epoch ([`lb_common::abi::LocalityKey`]), and after how many
+    /// ticks without use they forget one.
+    #[must_use]
+    pub fn locality_services(&self) -> BTreeMap<(u32, u32), u32> {
+        let expiration = |service: &lb_common::abi::Service| {
+            let settings = &self.maps.settings;
+            match Scheduler::from_u8(service.scheduler) {
+                Some(Scheduler::Lblc) => Some(settings.lblc_expiration),
+                Some(Scheduler::Lblcr) => Some(settings.lblcr_expiration),
+                _ => None,
+            }
+        };
+        let services = self.maps.services.values();
+        services.filter_map(|s| Some(((s.id, s.scheduler_word), expiration(s)?))).collect()
+    }
+
     /// `-A`.
     pub(super) fn add_service(&mut self, spec: ServiceSpec, owner: Owner) -> Result<(), Refusal> {
         if self.services.contains_key(&spec.key) {
@@ -43,6 +60,7 @@ impl Director {
                 rates: Estimator::new(nothing),
             },
         );
+        self.addresses_changed = true;
         self.touched.service(key, Scheduling::Start);
         Ok(())
     }
@@ -56,7 +74,8 @@ impl Director {
     ) -> Result<(), Refusal> {
         let members = self.existing_service(&spec.key)?.members.len();
         check::service(&spec)?;
-        self.room_for(live, spec.scheduler, members, now)?;
+        let length = self.slots_for(&spec, members)?;
+        self.room_for(live, length, now)?;
         let key = spec.key;
         if let Some(service) = self.services.get_mut(&key) {
             service.spec = spec;
@@ -80,6 +99,7 @@ impl Director {
             }
         }
         self.concern_service(key, false);
+        self.addresses_changed = true;
         self.service_ids.give(service.id);
         self.touched.service(*key, Scheduling::Same);
         self.persist();

@@ -1,18 +1,19 @@
-//! Timeouts, marks, and the settings that services bring with them.
+//! Timeouts, and the settings that services bring with them.
 
 use std::net::IpAddr;
 
 use lb_common::abi::{Settings, settings_flags};
 use lb_common::conn::tcp;
 
-use super::state::Destination;
-use super::{Director, check};
-use crate::api::Refusal;
-use crate::model::{ForwardingMethod, MarkRule, Protocol, ServiceKey, Timeouts};
-use crate::plan::{mark_addresses, mark_rule};
+use super::Director;
+use super::state::{Destination, Scheduling};
+use crate::model::{ForwardingMethod, Protocol, Scheduler, ServiceKey, Timeouts};
 
 /// Port of FTP control connections.
 const FTP: u16 = 21;
+
+/// `lblc_expiration` and `lblcr_expiration`, seconds (ip_vs_lblc.c, ip_vs_lblcr.c: DEFAULT_EXPIRATION).
+const DAY: u32 = 24 * 60 * 60;
 
 /// Most ticks of a timeout: an age is told from a clock that lies behind by its sign.
 const MOST_TICKS: u64 = i32::MAX as u64;
@@ -31,6 +32,8 @@ pub(super) fn with_defaults(mut settings: Settings) -> Settings {
         *slot = ticks(seconds, settings.hz);
     }
     set_timeouts(&mut settings, Timeouts::default());
+    settings.lblc_expiration = ticks(DAY, settings.hz);
+    settings.lblcr_expiration = ticks(DAY, settings.hz);
     if settings.icmp_interval == 0 {
         // icmp_ratelimit: 1000 ms.
         settings.icmp_interval = settings.hz;
@@ -61,29 +64,37 @@ impl Director {
         set_timeouts(&mut self.wanted.settings, timeouts);
     }
 
+    /// The size of tables of mh without one of their own; their services get new ones.
+    pub(super) fn set_mh_table_size(&mut self, size: Option<u32>) {
+        let size = size.unwrap_or(0);
+        if self.wanted.settings.mh_table_size == size {
+            return;
+        }
+        self.wanted.settings.mh_table_size = size;
+        for (key, service) in &self.services {
+            if service.spec.scheduler == Scheduler::Mh {
+                self.touched.service(*key, Scheduling::Same);
+                if let Err(refusal) = self.slots_for(&service.spec, service.members.len()) {
+                    // The table has no bucket for some of them.
+                    tracing::warn!("{}", refusal.message);
+                    self.reload_warnings.push(refusal.message);
+                }
+            }
+        }
+    }
+
     /// The timeouts in force.
     pub(super) fn timeouts(&self) -> Timeouts {
         let [tcp, tcp_fin, udp] = self.wanted.settings.timeouts_seconds;
         Timeouts { tcp, tcp_fin, udp }
     }
 
-    /// Replaces the rules that give marks.
-    pub(super) fn set_marks(&mut self, rules: Vec<MarkRule>) -> Result<(), Refusal> {
-        check::marks(&rules)?;
-        for address in concerned(&self.marks) {
-            self.prefilter.remove(address);
-        }
-        for address in concerned(&rules) {
-            self.prefilter.add(address);
-        }
-        self.wanted.marks = rules.iter().map(mark_rule).collect();
-        self.marks = rules;
-        Ok(())
-    }
-
     /// A service begins or ends to concern packets.
     pub(super) fn concern_service(&mut self, key: &ServiceKey, begins: bool) {
-        let ServiceKey::Address { protocol, address } = key else { return };
+        let (protocol, address) = match key {
+            ServiceKey::Address { protocol, address } => (protocol, address),
+            ServiceKey::Fwmark(mark) => return self.concern_mark(*mark, begins),
+        };
         self.concern(address.ip(), begins);
         let change = |n: &mut u32| *n = if begins { n.saturating_add(1) } else { n.saturating_sub(1) };
         if address.port() == 0 {
@@ -97,8 +108,9 @@ impl Director {
     /// A destination begins or ends to concern packets: those to the virtual address of its
     /// connections, also after its service is gone, and those from a real server of NAT.
     pub(super) fn concern_destination(&mut self, d: &Destination, begins: bool) {
-        if let ServiceKey::Address { address, .. } = d.service {
-            self.concern(address.ip(), begins);
+        match d.service {
+            ServiceKey::Address { address, .. } => self.concern(address.ip(), begins),
+            ServiceKey::Fwmark(mark) => self.concern_mark(mark, begins),
         }
         if d.spec.method == ForwardingMethod::Masq {
             self.concern(d.spec.address.ip(), begins);
@@ -117,9 +129,8 @@ impl Director {
     pub(super) fn settle(&mut self) {
         self.wanted.prefilter.clear();
         self.wanted.prefilter.extend_from_slice(self.prefilter.words());
+        let everything = self.settle_marks();
         let settings = &mut self.wanted.settings;
-        settings.mark_rules = u32::try_from(self.marks.len()).unwrap_or(u32::MAX);
-        let everything = self.marks.iter().any(|rule| mark_addresses(rule).is_none());
         for (flag, on) in [
             (settings_flags::FTP, self.ftp_services > 0),
             (settings_flags::ANY_PORT, self.any_port_services > 0),
@@ -138,9 +149,4 @@ pub(super) fn is_every_port(key: &ServiceKey) -> bool {
         }
         ServiceKey::Fwmark(_) => false,
     }
-}
-
-/// The addresses that rules concern, of those rules whose addresses are few.
-fn concerned(rules: &[MarkRule]) -> Vec<IpAddr> {
-    rules.iter().filter_map(mark_addresses).flatten().collect()
 }

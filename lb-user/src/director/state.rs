@@ -7,10 +7,11 @@ use std::time::Duration;
 use lb_common::abi::{Counters, Counts, Schedule};
 
 use super::hops::Hop;
+use super::marks::Marks;
 use super::rates::Estimator;
 use super::{Effect, Event, Link, RequestId};
 use crate::api::{Request, Stats};
-use crate::model::{DestinationSpec, MarkRule, Owner, ServiceKey, ServiceSpec, Timeouts};
+use crate::model::{DestinationSpec, Owner, Responder, ServiceKey, ServiceSpec, Timeouts};
 use crate::plan::{Capacity, Extents, Layout, Prefilter};
 
 /// What a director reads of the maps that packets change.
@@ -40,7 +41,7 @@ pub struct Director {
     pub(super) destination_ids: Ids,
     pub(super) extents: Extents,
     pub(super) prefilter: Prefilter,
-    pub(super) marks: Vec<MarkRule>,
+    pub(super) marks: Marks,
     /// TCP services of port 21.
     pub(super) ftp_services: u32,
     /// Services of port 0.
@@ -50,11 +51,16 @@ pub struct Director {
     pub(super) links: BTreeMap<u32, Link>,
     /// The host's own addresses, `None` until told.
     pub(super) addresses: Option<BTreeSet<IpAddr>>,
+    /// Whether own or virtual addresses changed since [`Effect::Ask`].
+    pub(super) addresses_changed: bool,
+    /// Virtual addresses that this host does not have, as asked about.
+    pub(super) lacking: BTreeSet<IpAddr>,
+    /// Who answers for them, as far as known.
+    pub(super) responders: BTreeMap<IpAddr, Responder>,
     pub(super) parked: Vec<Parked>,
     pub(super) touched: Touched,
     pub(super) effects: Vec<Effect>,
     pub(super) configured_timeouts: Option<Timeouts>,
-    pub(super) configured_marks: Vec<MarkRule>,
     /// Warnings of the last reload.
     pub(super) reload_warnings: Vec<String>,
 }
@@ -82,6 +88,8 @@ pub(super) struct Destination {
     pub(super) service: ServiceKey,
     pub(super) service_id: u32,
     pub(super) order: u64,
+    /// The last weight above 0; 0 where it never had one.
+    pub(super) last_weight: u32,
     /// When it was removed, `None` of one that is in its service.
     pub(super) removed_at: Option<Duration>,
     /// Trash whose service was deleted: coming back, its counters start from 0 (ip_vs_ctl.c:
@@ -181,7 +189,8 @@ impl Director {
             Event::Waited(address) => self.waited(live, address, now),
             Event::RoutesChanged => self.routes_changed(live, now),
             Event::Links(links) => self.links(live, links, now),
-            Event::Addresses(addresses) => self.addresses = Some(addresses),
+            Event::Addresses(addresses) => self.own_addresses(addresses),
+            Event::Responder { address, responder } => self.responder(address, responder),
             Event::Tick => self.tick(live, now),
         }
         std::mem::take(&mut self.effects)

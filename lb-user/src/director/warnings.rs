@@ -1,11 +1,8 @@
 //! What an operator should look at (`lbadm status`).
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
-
 use super::Director;
 use super::hops::Route;
-use crate::model::{ForwardingMethod, ServiceKey};
+use crate::model::ForwardingMethod;
 
 /// Warnings of one kind, at most: a whole site that is down is not told server by server.
 const MOST: usize = 20;
@@ -18,30 +15,6 @@ impl Director {
         shorten(&mut warnings, self.unanswered());
         shorten(&mut warnings, self.unreachable());
         warnings
-    }
-
-    /// Virtual addresses for which nobody answers ARP, as far as this host can tell.
-    fn unanswered(&self) -> Vec<String> {
-        let Some(own) = &self.addresses else { return Vec::new() };
-        let vips: BTreeSet<IpAddr> = self
-            .services
-            .keys()
-            .filter_map(|key| match key {
-                ServiceKey::Address { address, .. } => Some(address.ip()),
-                ServiceKey::Fwmark(_) => None,
-            })
-            .filter(|address| !own.contains(address) && !address.is_loopback())
-            .collect();
-        let asks = |a: &IpAddr| if a.is_ipv6() { "neighbour solicitations" } else { "ARP" };
-        vips.iter()
-            .map(|a| {
-                let width = if a.is_ipv6() { 128 } else { 32 };
-                format!(
-                    "no address of this host answers {} for {a}: add it to an interface (ip address add {a}/{width} dev ...), or have routers send its packets here",
-                    asks(a)
-                )
-            })
-            .collect()
     }
 
     fn unreachable(&self) -> Vec<String> {

@@ -2,12 +2,19 @@
 //!
 //! Pure: no sockets, no clock, no files. Everything else in user space speaks in these types.
 
+mod hop;
+mod mark;
 mod names;
 mod service;
 
+pub use self::hop::{NextHop, Responder};
+pub use self::mark::{
+    AddressRange, InterfaceName, Mac, MarkOwner, MarkRule, MarkTarget, Network, OwnedMarkRule, PortSpan,
+    Ports, Test, Wrong, protocol_name, protocol_number,
+};
 pub use self::service::{
-    DestinationAddress, DestinationSpec, Fwmark, MarkRule, Netmask, Owner, Persistence, Protocol,
-    SchedulerFlags, ServiceKey, ServiceSpec, Timeouts, Tunnel, TunnelChecksum, TunnelKind,
+    DestinationAddress, DestinationSpec, Fwmark, Netmask, Owner, Persistence, Protocol, SchedulerFlags,
+    ServiceKey, ServiceSpec, Timeouts, Tunnel, TunnelChecksum, TunnelKind,
 };
 pub use lb_common::fwd::ForwardingMethod;
 pub use lb_common::sched::Scheduler;

@@ -1,7 +1,7 @@
 //! Virtual services and their destinations.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -159,6 +159,9 @@ pub struct ServiceSpec {
     /// Persistence engine (`sip`).
     #[serde(default)]
     pub persistence_engine: Option<String>,
+    /// Size of the table of mh, one of [`lb_common::sched::MH_SIZES`]; `None`: the director's default. Only of mh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mh_table_size: Option<u32>,
 }
 
 /// Address and port of a destination; port 0 keeps the packet's own port.
@@ -246,29 +249,4 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self { tcp: 900, tcp_fin: 120, udp: 300 }
     }
-}
-
-/// A rule that gives packets a firewall mark, first match wins.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MarkRule {
-    /// Destination network: address.
-    pub destination: IpAddr,
-    /// Destination network: prefix length.
-    pub prefix: u8,
-    /// Protocol, every one where `None`.
-    #[serde(default)]
-    pub protocol: Option<Protocol>,
-    /// First destination port (0 with `last_port` 65,535: every port).
-    #[serde(default)]
-    pub first_port: u16,
-    /// Last destination port.
-    #[serde(default = "last_port")]
-    pub last_port: u16,
-    /// The mark it gives, not 0.
-    pub mark: u32,
-}
-
-const fn last_port() -> u16 {
-    u16::MAX
 }

@@ -5,9 +5,11 @@
 
 mod error;
 mod fresh;
+mod inbox;
 mod link;
 mod neigh;
 mod request;
+mod responders;
 mod watch;
 
 #[cfg(test)]
@@ -24,11 +26,13 @@ use tokio::task::JoinSet;
 
 pub use self::error::NetlinkError;
 pub use self::link::{Link, LinkState};
-pub use self::neigh::NextHop;
 pub use self::watch::NetEvent;
 
+use self::inbox::Inbox;
 use self::request::Requests;
+use self::responders::{Asked, Asker};
 use self::watch::Watcher;
+use crate::model::NextHop;
 
 /// What may change while packets pass.
 const GROUPS: [MulticastGroup; 8] = [
@@ -51,6 +55,7 @@ pub struct Netlink {
     requests: Requests,
     events: Option<mpsc::Receiver<NetEvent>>,
     addresses: channel::Sender<BTreeSet<IpAddr>>,
+    asked: channel::Sender<Asked>,
     /// True once the listener knows what was there before.
     learned: channel::Receiver<bool>,
     /// Aborted when dropped.
@@ -71,6 +76,8 @@ impl Netlink {
         let requests = Requests(handle);
         let (sender, events) = mpsc::channel(EVENTS);
         let (addresses, wanted) = channel::channel(BTreeSet::new());
+        let (asked, questions) = channel::channel(Asked::default());
+        let asker = Asker::new(requests.clone(), sender.clone(), questions);
         let (learning, learned) = channel::channel(false);
         let watcher = Watcher::new(requests.clone(), sender, wanted, learning);
         let mut tasks = JoinSet::new();
@@ -80,12 +87,15 @@ impl Netlink {
             let _handle = listener_handle;
             listener.await;
         });
-        tasks.spawn(watcher.run(messages.map(|(message, _)| message)));
-        Ok(Self { requests, events: Some(events), addresses, learned, _tasks: tasks })
+        let inbox = Inbox::default();
+        tasks.spawn(inbox.clone().fill(messages.map(|(message, _)| message)));
+        tasks.spawn(watcher.run(inbox));
+        tasks.spawn(asker.run());
+        Ok(Self { requests, events: Some(events), addresses, asked, learned, _tasks: tasks })
     }
 
     /// The changes from [`Self::new`] on; at most once (`None` afterwards). A receiver that is not
-    /// emptied holds the listener up, which then reports [`NetEvent::Lost`].
+    /// emptied holds the listener up, which then drops what it has no room for and reports [`NetEvent::Lost`].
     pub fn events(&mut self) -> Option<mpsc::Receiver<NetEvent>> {
         self.events.take()
     }
@@ -131,5 +141,18 @@ impl Netlink {
     /// after about four seconds; a changed MAC is followed within one.
     pub fn watch(&self, addresses: BTreeSet<IpAddr>) {
         self.addresses.send_replace(addresses);
+    }
+
+    /// Replaces the set of addresses, none of this host, for which is found out who answers ARP or neighbour
+    /// solicitations: new ones at once, which takes some seconds where nobody does, and all of them every half a
+    /// minute. Asked is by the interfaces in whose subnets they lie, or else by `interfaces` (kernel indices). What
+    /// is found, and every change of it, comes as [`NetEvent::Responder`].
+    pub fn ask(&self, addresses: BTreeSet<IpAddr>, interfaces: BTreeSet<u32>) {
+        let asked = Asked { addresses, interfaces };
+        self.asked.send_if_modified(|before| {
+            let modified = *before != asked;
+            *before = asked;
+            modified
+        });
     }
 }

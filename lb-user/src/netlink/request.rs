@@ -57,6 +57,41 @@ impl Neighbour {
     }
 }
 
+/// The subnet of an address of this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Subnet {
+    /// Kernel index of its interface.
+    pub(super) ifindex: u32,
+    /// An address in it.
+    pub(super) address: IpAddr,
+    /// Length of its prefix.
+    pub(super) prefix: u8,
+}
+
+impl Subnet {
+    fn from_message(message: &AddressMessage) -> Option<Self> {
+        // Of a point-to-point link this is the other end, whose subnet is meant (rtnetlink(7): IFA_ADDRESS).
+        let address = message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        })?;
+        Some(Self { ifindex: message.header.index, address, prefix: message.header.prefix_len })
+    }
+
+    /// Whether an address lies in it; one with the whole address as prefix has no neighbours.
+    pub(super) fn contains(&self, address: IpAddr) -> bool {
+        let same = |a: u128, b: u128, bits: u32| {
+            let host = bits.saturating_sub(self.prefix.into());
+            host != 0 && (a ^ b).checked_shr(host).unwrap_or(0) == 0
+        };
+        match (self.address, address) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => same(a.to_bits().into(), b.to_bits().into(), 32),
+            (IpAddr::V6(a), IpAddr::V6(b)) => same(a.to_bits(), b.to_bits(), 128),
+            _ => false,
+        }
+    }
+}
+
 /// Questions to the kernel, on one socket.
 #[derive(Debug, Clone)]
 pub(super) struct Requests(pub(super) Handle);
@@ -98,10 +133,22 @@ impl Requests {
 
     /// The addresses of this host, with their interfaces.
     pub(super) async fn addresses(&self) -> Result<Vec<(u32, IpAddr)>, NetlinkError> {
+        Ok(self
+            .address_messages()
+            .await?
+            .iter()
+            .filter_map(|m| Some((m.header.index, own_address(m)?)))
+            .collect())
+    }
+
+    /// The subnets that this host's addresses put on its interfaces.
+    pub(super) async fn subnets(&self) -> Result<Vec<Subnet>, NetlinkError> {
+        Ok(self.address_messages().await?.iter().filter_map(Subnet::from_message).collect())
+    }
+
+    async fn address_messages(&self) -> Result<Vec<AddressMessage>, NetlinkError> {
         let doing = "list addresses";
-        let messages: Vec<AddressMessage> =
-            self.0.address().get().execute().try_collect().await.map_err(|e| failed(doing, e))?;
-        Ok(messages.iter().filter_map(|m| Some((m.header.index, own_address(m)?))).collect())
+        self.0.address().get().execute().try_collect().await.map_err(|e| failed(doing, e))
     }
 
     /// The route towards an address.

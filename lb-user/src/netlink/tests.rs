@@ -4,8 +4,9 @@ mod site;
 
 use std::time::Duration;
 
-use self::site::{SERVER, ip, shell, with_site};
-use super::{LinkState, NetEvent, NextHop};
+use self::site::{SERVER, Site, ip, shell, with_site};
+use super::{LinkState, NetEvent};
+use crate::model::{NextHop, Responder};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// NUD_FAILED comes after three questions a second apart, of a probe that came half a second late.
@@ -72,6 +73,14 @@ fn behind_a_gateway_is_the_gateway_with_the_routes_mtu() {
         shell("ip route add 198.51.100.0/24 via 192.0.2.12");
         site.resolved("198.51.100.7", SERVER, SECOND).await;
         assert_eq!(site.netlink.next_hop(ip("198.51.100.7")).await, by("192.0.2.12", 1500));
+        // The interface's own MTU is followed as a hop is.
+        shell("ip link set eth0 mtu 1460");
+        let narrow = by("192.0.2.12", 1460);
+        site.wait("the new MTU", SECOND, |event| match event {
+            NetEvent::NextHop { address, next_hop } => *address == ip("198.51.100.7") && *next_hop == narrow,
+            _ => false,
+        })
+        .await;
     });
 }
 
@@ -274,5 +283,95 @@ fn lost_announcements_are_said_and_made_up_for() {
         shell(batch);
         site.wait("loss", 2 * SECOND, |event| *event == NetEvent::Lost).await;
         site.unresolved("192.0.2.11", "unreachable", 2 * SECOND).await;
+    });
+}
+
+/// The interfaces' indices, and a question about addresses by all of them.
+async fn ask(site: &mut Site, addresses: &[&str]) -> u32 {
+    let eth0 = site.netlink.link("eth0").await.unwrap().unwrap();
+    site.netlink.ask(addresses.iter().map(|a| ip(a)).collect(), [eth0.ifindex].into());
+    eth0.ifindex
+}
+
+async fn responder(site: &mut Site, address: &str, expected: Responder, within: Duration) {
+    let what = format!("{address}: {expected:?}");
+    site.wait(&what, within, |event| match event {
+        NetEvent::Responder { address: of, responder } => *of == ip(address) && *responder == expected,
+        _ => false,
+    })
+    .await;
+}
+
+/// A round of questions, where the kernel has to ask twice.
+const ROUND: Duration = Duration::from_secs(12);
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn who_answers_for_an_address_is_found_out() {
+    with_site(async |mut site| {
+        site.server.shell("ip address add 203.0.113.5/32 dev eth1");
+        let addresses =
+            ["192.0.2.11", "192.0.2.99", "203.0.113.5", "203.0.113.6", "2001:db8::11", "2001:db8::99"];
+        let ifindex = ask(&mut site, &addresses).await;
+        let host = Responder::Host { mac: SERVER, ifindex };
+        let mut found = std::collections::BTreeMap::new();
+        site.wait("all answers", ROUND, |event| {
+            if let NetEvent::Responder { address, responder } = event {
+                found.insert(*address, *responder);
+            }
+            found.len() == addresses.len()
+        })
+        .await;
+        for (address, expected) in [
+            ("192.0.2.11", host),
+            ("192.0.2.99", Responder::Nobody { on_link: true }),
+            ("203.0.113.5", host),
+            ("203.0.113.6", Responder::Nobody { on_link: false }),
+            ("2001:db8::11", host),
+            ("2001:db8::99", Responder::Nobody { on_link: true }),
+        ] {
+            assert_eq!(found.get(&ip(address)), Some(&expected), "{address}");
+        }
+        // A new one is asked about at once, the others are not told again.
+        site.server.shell("ip address add 192.0.2.77/24 dev eth1");
+        let all: Vec<&str> = addresses.into_iter().chain(["192.0.2.77"]).collect();
+        ask(&mut site, &all).await;
+        responder(&mut site, "192.0.2.77", host, 2 * SECOND).await;
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_address_that_was_answered_for_and_went_is_noticed() {
+    with_site(async |mut site| {
+        let ifindex = ask(&mut site, &["192.0.2.12"]).await;
+        responder(&mut site, "192.0.2.12", Responder::Host { mac: SERVER, ifindex }, ROUND).await;
+        site.server.shell("ip address del 192.0.2.12/24 dev eth1");
+        // What the kernel has heard counts as long as it holds it for reachable: that ends here at once.
+        shell("ip neighbour change 192.0.2.12 dev eth0 nud stale");
+        // The set without it, and with it, is a question anew.
+        ask(&mut site, &[]).await;
+        tokio::time::sleep(SECOND / 2).await;
+        ask(&mut site, &["192.0.2.12"]).await;
+        responder(&mut site, "192.0.2.12", Responder::Nobody { on_link: true }, ROUND).await;
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_slow_reader_costs_no_memory_and_loses_nothing_for_good() {
+    with_site(async |mut site| {
+        site.watch(&["192.0.2.11"]);
+        site.resolved("192.0.2.11", SERVER, SECOND).await;
+        // Nobody takes the events, while the runtime goes on and everything is read from the socket. The changes of
+        // the interface fill the way to the reader, and hold the listener up; the routes come on top of that.
+        let burst = "for i in $(seq 300); do echo link set eth0 mtu $((1400 + i % 100)); done | ip -batch -
+            for a in $(seq 0 39); do for b in $(seq 1 250); do
+            echo route add 198.18.$a.$b dev eth0; done; done | ip -batch -
+            ip route add unreachable 192.0.2.11";
+        // The thread is made by this one, and so in the same namespace.
+        tokio::task::spawn_blocking(move || shell(burst)).await.unwrap();
+        site.wait("loss", 5 * SECOND, |event| *event == NetEvent::Lost).await;
+        site.unresolved("192.0.2.11", "unreachable", 10 * SECOND).await;
     });
 }

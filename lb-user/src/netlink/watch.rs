@@ -4,18 +4,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::Stream;
 use netlink_packet_route::neighbour::NeighbourState;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use super::Link;
 use super::fresh::Freshness;
+use super::inbox::{Inbox, Incoming};
 use super::neigh::{Lookup, Target, look_up};
 use super::request::{Neighbour, Requests};
-use super::{Link, NextHop};
+use crate::model::{NextHop, Responder};
 
 /// Between two looks at the neighbours of watched addresses.
 const TICK: Duration = Duration::from_millis(200);
@@ -52,7 +51,14 @@ pub enum NetEvent {
         /// Its next hop.
         next_hop: NextHop,
     },
-    /// Events were lost (the socket's buffer was full): read everything anew.
+    /// Who answers for an address ([`super::Netlink::ask`]) is known now, or changed.
+    Responder {
+        /// The address.
+        address: IpAddr,
+        /// Who.
+        responder: Responder,
+    },
+    /// Events were lost (more came than the socket's buffer or ours holds): read everything anew.
     Lost,
 }
 
@@ -79,6 +85,8 @@ pub(super) struct Watcher {
     freshness: Freshness,
     /// When all watched addresses are to be looked up again.
     due: Option<Instant>,
+    /// Whether addresses, and routes, changed since that was reported.
+    changed: (bool, bool),
 }
 
 impl Watcher {
@@ -98,14 +106,12 @@ impl Watcher {
             links: HashMap::new(),
             freshness: Freshness::default(),
             due: None,
+            changed: (false, false),
         }
     }
 
     /// Runs until nobody wants the events any more, or the kernel's socket ends.
-    pub(super) async fn run(
-        mut self,
-        mut messages: impl Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Unpin,
-    ) {
+    pub(super) async fn run(mut self, inbox: Inbox) {
         self.learn().await;
         self.learned.send_replace(true);
         let mut tick = interval(TICK);
@@ -119,9 +125,10 @@ impl Watcher {
                 }
             };
             let open = tokio::select! {
-                message = messages.next() => match message {
-                    Some(message) => self.message(message).await,
-                    None => false,
+                incoming = inbox.next() => match incoming {
+                    Incoming::Message(message) => self.message(message).await,
+                    Incoming::Lost => self.lost().await,
+                    Incoming::Ended => false,
                 },
                 changed = self.addresses.changed() => match changed {
                     Ok(()) => self.replace_addresses().await,
@@ -129,7 +136,7 @@ impl Watcher {
                 },
                 () = settled => {
                     self.due = None;
-                    self.look_all_up().await
+                    self.report_changed().await && self.look_all_up().await
                 }
                 _ = tick.tick() => {
                     self.freshness.tick(&self.requests).await;
@@ -158,17 +165,18 @@ impl Watcher {
         self.events.send(event).await.is_ok()
     }
 
-    async fn message(&mut self, message: NetlinkMessage<RouteNetlinkMessage>) -> bool {
+    /// Reads anew what messages would have told, and has the daemon do the same.
+    async fn lost(&mut self) -> bool {
+        tracing::debug!(
+            "changes of the kernel's tables came faster than they are looked at: reading them anew"
+        );
+        self.learn().await;
+        self.settle();
+        self.report(NetEvent::Lost).await
+    }
+
+    async fn message(&mut self, message: RouteNetlinkMessage) -> bool {
         use RouteNetlinkMessage as M;
-        let message = match message.payload {
-            NetlinkPayload::InnerMessage(message) => message,
-            NetlinkPayload::Overrun(_) => {
-                self.learn().await;
-                self.settle();
-                return self.report(NetEvent::Lost).await;
-            }
-            _ => return true,
-        };
         match message {
             // A bridge reports its ports by messages of its own family: one that leaves it is not gone.
             M::NewLink(message) | M::DelLink(message)
@@ -190,12 +198,14 @@ impl Watcher {
                 self.report(NetEvent::LinkGone { ifindex }).await
             }
             M::NewAddress(_) | M::DelAddress(_) => {
+                self.changed.0 = true;
                 self.settle();
-                self.report(NetEvent::Addresses).await
+                true
             }
             M::NewRoute(_) | M::DelRoute(_) | M::NewRule(_) | M::DelRule(_) => {
+                self.changed.1 = true;
                 self.settle();
-                self.report(NetEvent::Routes).await
+                true
             }
             M::NewNeighbour(message) => match Neighbour::from_message(&message) {
                 Some((ifindex, address, known)) => self.neighbour((ifindex, address), known).await,
@@ -240,6 +250,13 @@ impl Watcher {
 
     async fn report_neighbour(&self, (ifindex, address): Target, mac: Option<[u8; 6]>) -> bool {
         self.report(NetEvent::Neighbour { ifindex, address, mac }).await
+    }
+
+    /// Reports changes that mostly come many at a time, once for all.
+    async fn report_changed(&mut self) -> bool {
+        let (addresses, routes) = std::mem::take(&mut self.changed);
+        (!addresses || self.report(NetEvent::Addresses).await)
+            && (!routes || self.report(NetEvent::Routes).await)
     }
 
     /// Has everything looked up again, shortly.

@@ -7,8 +7,8 @@ use lb_common::family::{Family, V4, V6, bytes};
 use lb_common::sip;
 
 use crate::model::{
-    DestinationSpec, ForwardingMethod, Fwmark, MarkRule, Netmask, Persistence, Protocol, Scheduler,
-    SchedulerFlags, ServiceKey, ServiceSpec,
+    DestinationSpec, ForwardingMethod, Fwmark, Netmask, Persistence, Protocol, Scheduler, SchedulerFlags,
+    ServiceKey, ServiceSpec,
 };
 
 /// An address in the first bytes of sixteen.
@@ -79,6 +79,7 @@ pub fn service_spec(key: ServiceKey, s: &abi::Service) -> Option<ServiceSpec> {
         netmask,
         one_packet: s.flags & service_flags::ONE_PACKET != 0,
         persistence_engine: (s.engine == sip::ENGINE).then(|| SIP.to_owned()),
+        mh_table_size: Some(s.scheduler_word).filter(|size| s.scheduler == Scheduler::Mh as u8 && *size != 0),
     })
 }
 
@@ -103,42 +104,6 @@ pub fn mask_bytes(netmask: Netmask) -> [u8; 16] {
     }
 }
 
-/// A rule that gives marks, as the map holds it.
-#[must_use]
-pub fn mark_rule(rule: &MarkRule) -> abi::MarkRule {
-    let mask = match rule.destination {
-        IpAddr::V4(_) => {
-            let host = 32 - u32::from(rule.prefix.min(32));
-            V4::wide(u32::MAX.checked_shl(host).unwrap_or(0).to_be_bytes())
-        }
-        IpAddr::V6(_) => mask_bytes(Netmask::V6(rule.prefix)),
-    };
-    let address = u128::from_ne_bytes(wide(rule.destination)) & u128::from_ne_bytes(mask);
-    abi::MarkRule {
-        address: address.to_ne_bytes(),
-        mark: rule.mark,
-        first_port: rule.first_port,
-        last_port: rule.last_port,
-        prefix: rule.prefix,
-        family: if rule.destination.is_ipv6() { 6 } else { 4 },
-        protocol: rule.protocol.map_or(0, Protocol::number),
-        _pad: [0; 5],
-    }
-}
-
-/// The inverse of [`mark_rule`]; a protocol that is none of ours reads as every one.
-#[must_use]
-pub fn mark_rule_of(rule: &abi::MarkRule) -> MarkRule {
-    MarkRule {
-        destination: narrow(rule.family == 6, &rule.address),
-        prefix: rule.prefix,
-        protocol: Protocol::from_number(rule.protocol),
-        first_port: rule.first_port,
-        last_port: rule.last_port,
-        mark: rule.mark,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,23 +116,5 @@ mod tests {
             [255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0]
         );
         assert_eq!(mask_bytes(Netmask::V6(128)), [255; 16]);
-    }
-
-    #[test]
-    fn mark_rules_come_back_masked() {
-        for (a, prefix, masked) in
-            [("192.0.2.7", 31, "192.0.2.6"), ("192.0.2.7", 0, "0.0.0.0"), ("2001:db8::7", 126, "2001:db8::4")]
-        {
-            let rule = MarkRule {
-                destination: a.parse().unwrap(),
-                prefix,
-                protocol: Some(Protocol::Udp),
-                first_port: 1,
-                last_port: 9,
-                mark: 5,
-            };
-            let back = mark_rule_of(&mark_rule(&rule));
-            assert_eq!(back, MarkRule { destination: masked.parse().unwrap(), ..rule });
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use lb_common::abi::{Destination, Settings, destination_flags, settings_flags};
 
-use super::layout::with_options;
+use super::layout::{with_options, with_weight};
 use super::{Layout, MapOp, service_key};
 
 /// Everything that one map operation after the other makes `desired` of `observed`.
@@ -17,8 +17,10 @@ pub fn plan(desired: &Layout, observed: &Layout) -> Vec<MapOp> {
     // Meanwhile both the old and the new services are reached.
     let between: Vec<u64> = desired.prefilter.iter().zip(&observed.prefilter).map(|(d, o)| d | o).collect();
     prefilter(&between, &observed.prefilter, &mut ops);
-    if desired.marks != observed.marks {
-        ops.push(MapOp::PutMarks { rules: desired.marks.clone() });
+    for (first, rules) in &desired.marks {
+        if observed.marks.get(first) != Some(rules) {
+            ops.push(MapOp::PutMarks { first: *first, rules: rules.clone() });
+        }
     }
     let kept = observed.settings.flags & REACH;
     let first = Settings { flags: desired.settings.flags | kept, ..desired.settings };
@@ -100,10 +102,10 @@ fn destination(id: u32, d: &Destination, observed: Option<&Destination>, ops: &m
     // What single stores would make of it.
     let stored = known.map(|o| Destination {
         flags: d.flags,
-        weight: d.weight,
         hop: d.hop,
+        mtu: d.mtu,
         removed_at: d.removed_at,
-        ..with_options(o, d)
+        ..with_weight(&with_options(o, d), d.weight)
     });
     let Some(o) = known.filter(|_| stored == Some(*d)) else {
         ops.push(MapOp::PutDestination { id, value: Box::new(*d), fresh: known.is_none() });
@@ -113,8 +115,15 @@ fn destination(id: u32, d: &Destination, observed: Option<&Destination>, ops: &m
         }
         return;
     };
+    // A packet must not go by a new way with the MTU of an old and wider one.
+    if o.mtu > d.mtu {
+        ops.push(MapOp::SetMtu { id, mtu: d.mtu });
+    }
     if o.hop != d.hop {
         ops.push(MapOp::SetHop { id, hop: d.hop });
+    }
+    if o.mtu < d.mtu {
+        ops.push(MapOp::SetMtu { id, mtu: d.mtu });
     }
     if o.weight != d.weight {
         ops.push(MapOp::SetWeight { id, weight: d.weight });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// How long a freed extent may still be read by a packet that found the old service. A run of the
 /// program takes microseconds; whoever cannot wait proves that all have ended ([`Extents::settle`]).
-pub(super) const GRACE: Duration = Duration::from_secs(2);
+pub const GRACE: Duration = Duration::from_secs(2);
 
 /// The allocator of extents in `SLOTS`.
 #[derive(Debug, Clone, Default)]

@@ -1,6 +1,7 @@
 //! What the maps hold, or are to hold.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use lb_common::abi::{Destination, Interface, MarkRule, PREFILTER_BITS, Service, Settings};
 
@@ -16,8 +17,8 @@ pub struct Layout {
     pub extents: BTreeMap<u32, Vec<u32>>,
     /// Destinations in use, by id.
     pub destinations: BTreeMap<u32, Destination>,
-    /// Rules that give marks.
-    pub marks: Vec<MarkRule>,
+    /// Lists of rules that give marks, by first element; empty ones are left out.
+    pub marks: BTreeMap<u32, Arc<[MarkRule]>>,
     /// Settings.
     pub settings: Settings,
     /// The prefilter's bitmap.
@@ -32,7 +33,7 @@ impl Default for Layout {
             services: BTreeMap::new(),
             extents: BTreeMap::new(),
             destinations: BTreeMap::new(),
-            marks: Vec::new(),
+            marks: BTreeMap::new(),
             settings: Settings::default(),
             prefilter: vec![0; PREFILTER_BITS as usize / 64],
             interfaces: BTreeMap::new(),
@@ -45,10 +46,14 @@ impl From<&Observed> for Layout {
         let mut layout = Self {
             services: observed.services.iter().copied().collect(),
             destinations: observed.destinations.iter().copied().collect(),
-            marks: observed.marks.clone(),
             settings: observed.settings,
             ..Self::default()
         };
+        for (ipv6, rules) in [false, true].into_iter().zip(&observed.marks) {
+            if !rules.is_empty() {
+                layout.marks.insert(observed.settings.mark_list(ipv6).0, rules.as_slice().into());
+            }
+        }
         for ((_, service), ids) in observed.services.iter().zip(&observed.slots) {
             if service.slots != 0 {
                 layout.extents.insert(service.first_slot, ids.clone());
@@ -112,8 +117,9 @@ impl Layout {
                 self.destinations.remove(id);
             }
             MapOp::SetFlags { id, flags } => self.change(*id, |d| d.flags = *flags),
-            MapOp::SetWeight { id, weight } => self.change(*id, |d| d.weight = *weight),
+            MapOp::SetWeight { id, weight } => self.change(*id, |d| *d = with_weight(d, *weight)),
             MapOp::SetOptions { id, value } => self.change(*id, |d| *d = with_options(d, value)),
+            MapOp::SetMtu { id, mtu } => self.change(*id, |d| d.mtu = *mtu),
             MapOp::SetHop { id, hop } => self.change(*id, |d| d.hop = *hop),
             MapOp::SetRemovedAt { id, seconds } => self.change(*id, |d| d.removed_at = *seconds),
             MapOp::PutSlots { first, ids } => {
@@ -127,7 +133,9 @@ impl Layout {
                 let old = self.services.remove(key);
                 self.forget_extent(old, None);
             }
-            MapOp::PutMarks { rules } => self.marks.clone_from(rules),
+            MapOp::PutMarks { first, rules } => {
+                self.marks.insert(*first, rules.clone());
+            }
             MapOp::PutPrefilter { words } => {
                 for (index, word) in words {
                     if let Some(w) = self.prefilter.get_mut(*index as usize) {
@@ -135,7 +143,10 @@ impl Layout {
                     }
                 }
             }
-            MapOp::PutSettings { value } => self.settings = **value,
+            MapOp::PutSettings { value } => {
+                self.settings = **value;
+                self.forget_marks();
+            }
             MapOp::PutInterface { index, value } if value.ifindex == 0 => {
                 self.interfaces.remove(index);
             }
@@ -151,12 +162,23 @@ impl Layout {
         }
     }
 
+    /// Forgets the lists of mark rules that the settings do not name.
+    pub fn forget_marks(&mut self) {
+        let named = [false, true].map(|ipv6| self.settings.mark_list(ipv6));
+        self.marks.retain(|first, _| named.iter().any(|(f, rules)| f == first && *rules != 0));
+    }
+
     /// Nobody names the extent of a replaced service any more.
     fn forget_extent(&mut self, old: Option<Service>, kept: Option<u32>) {
         if let Some(old) = old.filter(|s| s.slots != 0 && Some(s.first_slot) != kept) {
             self.extents.remove(&old.first_slot);
         }
     }
+}
+
+/// A destination with another weight: what [`MapOp::SetWeight`] stores.
+pub(super) fn with_weight(d: &Destination, weight: u32) -> Destination {
+    Destination { weight, last_weight: if weight == 0 { d.last_weight } else { weight }, ..*d }
 }
 
 /// A destination with the options of another: what [`MapOp::SetOptions`] stores.

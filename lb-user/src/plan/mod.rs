@@ -8,17 +8,20 @@ mod convert;
 mod diff;
 mod extent;
 mod layout;
+mod maglev;
+mod marks;
 mod ops;
 mod prefilter;
 mod slots;
 
 pub use self::convert::{
-    SIP, destination_address, destination_spec, engine_number, interface_index, mark_rule, mark_rule_of,
-    mask_bytes, service_key, service_spec, wide,
+    SIP, destination_address, destination_spec, engine_number, interface_index, mask_bytes, service_key,
+    service_spec, wide,
 };
 pub use self::diff::plan;
-pub use self::extent::Extents;
+pub use self::extent::{Extents, GRACE};
 pub use self::layout::Layout;
+pub use self::marks::{mark_addresses, mark_rule, mark_rule_of, next_area};
 pub use self::ops::{Capacity, MapOp, Observed};
-pub use self::prefilter::{Prefilter, mark_addresses};
-pub use self::slots::{Member, Weights, resume, table, weights};
+pub use self::prefilter::Prefilter;
+pub use self::slots::{Member, Weights, length, resume, table, weights};

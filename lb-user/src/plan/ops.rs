@@ -1,5 +1,7 @@
 //! Operations on the maps, in the order in which they are to be executed.
 
+use std::sync::Arc;
+
 use lb_common::abi::{Destination, Hop, Interface, MarkRule, Schedule, Service, Settings};
 
 use crate::model::ServiceKey;
@@ -25,7 +27,7 @@ pub enum MapOp {
         /// The flags.
         flags: u32,
     },
-    /// One aligned store of the weight.
+    /// One aligned store of the weight, and where it is not 0 one of the last weight above 0.
     SetWeight {
         /// Destination id.
         id: u32,
@@ -37,7 +39,7 @@ pub enum MapOp {
     SetOptions {
         /// Destination id.
         id: u32,
-        /// The destination as it is to be; hop, flags and weight of it are not written.
+        /// The destination as it is to be; hop, MTU, flags and weight of it are not written.
         value: Box<Destination>,
     },
     /// One aligned store of the next hop.
@@ -46,6 +48,13 @@ pub enum MapOp {
         id: u32,
         /// The next hop.
         hop: Hop,
+    },
+    /// One aligned store of the MTU.
+    SetMtu {
+        /// Destination id.
+        id: u32,
+        /// Bytes of IP towards it, 0 where that is not known.
+        mtu: u32,
     },
     /// When a removed destination became trash.
     SetRemovedAt {
@@ -73,10 +82,12 @@ pub enum MapOp {
         /// Key.
         key: ServiceKey,
     },
-    /// Writes the rules that give marks; unused elements are zeroed.
+    /// Writes a list of rules that give marks, to where none is read.
     PutMarks {
+        /// First element.
+        first: u32,
         /// The rules in order.
-        rules: Vec<MarkRule>,
+        rules: Arc<[MarkRule]>,
     },
     /// Replaces words of the prefilter: (index, word).
     PutPrefilter {
@@ -84,7 +95,7 @@ pub enum MapOp {
         words: Vec<(u32, u64)>,
     },
     /// Stores those settings that a running daemon may change, each by aligned stores: timeouts, flags,
-    /// mark rules, reuse mode, ICMP limits, route generation. Table masks and seeds stay.
+    /// which lists of mark rules are read, reuse mode, ICMP limits, route generation. Table masks and seeds stay.
     PutSettings {
         /// The settings.
         value: Box<Settings>,
@@ -109,8 +120,8 @@ pub struct Observed {
     pub schedules: Vec<(u32, Schedule)>,
     /// Slots in use, in the order of `services`.
     pub slots: Vec<Vec<u32>>,
-    /// Rules that give marks, as many as the settings say.
-    pub marks: Vec<MarkRule>,
+    /// The lists of rules that give marks, IPv4 and IPv6: those that the settings name.
+    pub marks: [Vec<MarkRule>; 2],
     /// The settings.
     pub settings: Settings,
     /// The prefilter's bitmap.

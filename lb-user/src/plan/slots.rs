@@ -1,8 +1,14 @@
 //! Scheduler tables: which destination ids lie in a service's slots, and where its scheduler goes on
 //! after a change (ipvs-semantics §3).
 
+use std::net::{IpAddr, SocketAddr};
+
 use lb_common::abi::Schedule;
+use lb_common::family::{Family as _, V4, V6};
 use lb_common::sched::{HASH_SLOTS, Scheduler};
+
+use super::convert::wide;
+use super::maglev;
 
 /// A destination as the tables see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,16 +17,45 @@ pub struct Member {
     pub id: u32,
     /// Its weight.
     pub weight: u32,
+    /// Its last weight above 0; 0 where it never had one.
+    pub last_weight: u32,
+    /// Its address and port.
+    pub address: SocketAddr,
 }
 
-/// The slots of a service whose destinations are `members` in walk order (newest first).
+impl Member {
+    /// What the hashes of mh take of it: address folded to 32 bits in host order, plus port.
+    pub(super) fn name(&self) -> u32 {
+        let wide = wide(self.address.ip());
+        let folded = match self.address.ip() {
+            IpAddr::V4(_) => V4::fold(V4::narrow(&wide)),
+            IpAddr::V6(_) => V6::fold(V6::narrow(&wide)),
+        };
+        u32::from_be(folded).wrapping_add(u32::from(self.address.port()))
+    }
+}
+
+/// Slots that a service of so many destinations has; `mh_size` is that of a table of mh.
 #[must_use]
-pub fn table(scheduler: Scheduler, members: &[Member]) -> Vec<u32> {
+pub fn length(scheduler: Scheduler, destinations: usize, mh_size: u32) -> u32 {
+    match scheduler {
+        _ if destinations == 0 => 0,
+        Scheduler::Mh => mh_size,
+        _ if scheduler.is_hash() => HASH_SLOTS,
+        _ => u32::try_from(destinations).unwrap_or(u32::MAX),
+    }
+}
+
+/// The slots of a service whose destinations are `members` in walk order (newest first), at most as many as [`length()`]
+/// says.
+#[must_use]
+pub fn table(scheduler: Scheduler, members: &[Member], mh_size: u32) -> Vec<u32> {
     if members.is_empty() {
         return Vec::new();
     }
     match scheduler {
         Scheduler::Sh => source_hash(members),
+        Scheduler::Mh => maglev::table(members, mh_size),
         Scheduler::Dh => members.iter().map(|m| m.id).cycle().take(HASH_SLOTS as usize).collect(),
         Scheduler::Rr
         | Scheduler::Wrr
@@ -29,7 +64,10 @@ pub fn table(scheduler: Scheduler, members: &[Member]) -> Vec<u32> {
         | Scheduler::Fo
         | Scheduler::Sed
         | Scheduler::Nq
-        | Scheduler::Ovf => members.iter().map(|m| m.id).collect(),
+        | Scheduler::Ovf
+        | Scheduler::Lblc
+        | Scheduler::Lblcr
+        | Scheduler::Twos => members.iter().map(|m| m.id).collect(),
     }
 }
 
@@ -60,7 +98,7 @@ pub fn weights(members: &[Member]) -> Weights {
     Weights { step: step.max(1), max: members.iter().map(|m| m.weight).max().unwrap_or(0) }
 }
 
-fn gcd(mut a: u32, mut b: u32) -> u32 {
+pub(super) fn gcd(mut a: u32, mut b: u32) -> u32 {
     while b != 0 {
         (a, b) = (b, a % b);
     }
@@ -106,7 +144,11 @@ pub fn resume(
         | Scheduler::Fo
         | Scheduler::Sed
         | Scheduler::Nq
-        | Scheduler::Ovf => Schedule::new(generation, Schedule::HEAD, 0),
+        | Scheduler::Ovf
+        | Scheduler::Mh
+        | Scheduler::Lblc
+        | Scheduler::Lblcr
+        | Scheduler::Twos => Schedule::new(generation, Schedule::HEAD, 0),
     }
 }
 
@@ -115,35 +157,48 @@ mod tests {
     use super::*;
 
     fn members(weights: &[u32]) -> Vec<Member> {
-        weights.iter().zip(0..).map(|(&weight, id)| Member { id, weight }).collect()
+        let address = "192.0.2.1:80".parse().unwrap();
+        let member = |(&weight, id)| Member { id, weight, last_weight: weight, address };
+        weights.iter().zip(0..).map(member).collect()
     }
 
     #[test]
     fn a_list_holds_every_destination_in_walk_order() {
         for scheduler in Scheduler::ALL.into_iter().filter(|s| !s.is_hash()) {
-            assert_eq!(table(scheduler, &members(&[3, 0, 1])), [0, 1, 2]);
+            assert_eq!(table(scheduler, &members(&[3, 0, 1]), 251), [0, 1, 2]);
         }
         for scheduler in Scheduler::ALL {
-            assert!(table(scheduler, &[]).is_empty());
+            assert!(table(scheduler, &[], 251).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_table_has_the_length_that_was_said_and_4096_destinations_are_few() {
+        for n in [0, 1, 3, 4096] {
+            let members = members(&vec![2; n]);
+            for scheduler in Scheduler::ALL {
+                let slots = table(scheduler, &members, 8191);
+                assert_eq!(slots.len(), length(scheduler, n, 8191) as usize, "{scheduler:?} {n}");
+            }
         }
     }
 
     #[test]
     fn sh_gives_weight_many_buckets_in_a_row() {
-        let t = table(Scheduler::Sh, &members(&[2, 0, 3]));
+        let t = table(Scheduler::Sh, &members(&[2, 0, 3]), 251);
         assert_eq!(t.len(), 256);
         assert_eq!(&t[..12], [0, 0, 1, 2, 2, 2, 0, 0, 1, 2, 2, 2]);
     }
 
     #[test]
     fn sh_starves_destinations_beyond_256_buckets() {
-        let t = table(Scheduler::Sh, &members(&[u32::MAX, 1]));
+        let t = table(Scheduler::Sh, &members(&[u32::MAX, 1]), 251);
         assert!(t.iter().all(|&id| id == 0));
     }
 
     #[test]
     fn dh_takes_turns_whatever_the_weights() {
-        let t = table(Scheduler::Dh, &members(&[9, 0, 1]));
+        let t = table(Scheduler::Dh, &members(&[9, 0, 1]), 251);
         assert_eq!(t.len(), 256);
         assert_eq!(&t[..4], [0, 1, 2, 0]);
     }

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use super::{Answer, Call};
 use crate::api::{ErrorKind, Refusal, Request, Response};
 
-/// Longest request, bytes.
-const LONGEST: u64 = 1 << 20;
+/// Longest request, bytes: two whole lists of mark rules fit.
+const LONGEST: u64 = 1 << 23;
 
 /// How long a client may leave an answer unread.
 const PATIENCE: Duration = Duration::from_secs(60);

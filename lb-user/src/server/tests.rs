@@ -110,7 +110,7 @@ fn a_request_without_end_is_cut_off() {
     block(async {
         let running = start(own_uid());
         let mut client = Lines::open(&running).await;
-        client.send(&"x".repeat(1 << 20)).await;
+        client.send(&"x".repeat(1 << 23)).await;
         let Some(Response::Refused(refusal)) = client.next().await else { panic!() };
         assert!(refusal.message.contains("longer than"));
         assert_eq!(client.next().await, None);

@@ -12,16 +12,16 @@ pub(crate) mod frames;
 #[path = "../../../lb-common/tests/shared/random/mod.rs"]
 pub(crate) mod random;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use aya::maps::{Array, Map, MapData};
+use aya::maps::{Array, HashMap, Map, MapData};
 use lb_common::abi::{
-    Bucket4, Bucket6, FwmarkKey, ICMP_BUCKETS, IcmpBucket, Memory, Plain, Schedule, ServiceKey4, ServiceKey6,
-    destination_flags,
+    Bucket4, Bucket6, FwmarkKey, ICMP_BUCKETS, IcmpBucket, Locality, LocalityKey, Memory, Plain, Schedule,
+    ServiceKey4, ServiceKey6, destination_flags,
 };
 use lb_common::family::{Family as _, V6};
 use lb_common::limit;
@@ -81,6 +81,7 @@ pub(crate) struct Kernel {
     settings: Array<MapData, [u64; 64]>,
     schedules: Array<MapData, [u64; 1]>,
     limits: Array<MapData, [u64; 1]>,
+    localities: HashMap<MapData, [u32; 6], [u64; 18]>,
     /// Services in the maps.
     services: Vec<ServiceKey>,
     /// Destinations that were written.
@@ -97,6 +98,22 @@ pub(crate) struct Kernel {
 fn array<const N: usize>(dir: &Path, name: &str) -> Array<MapData, [u64; N]> {
     let data = MapData::from_pin(dir.join(name)).unwrap();
     Array::try_from(Map::from_map_data(data).unwrap()).unwrap()
+}
+
+fn hash<const K: usize, const V: usize>(dir: &Path, name: &str) -> HashMap<MapData, [u32; K], [u64; V]> {
+    let data = MapData::from_pin(dir.join(name)).unwrap();
+    HashMap::try_from(Map::from_map_data(data).unwrap()).unwrap()
+}
+
+/// The words of a key of map `LOCALITY`.
+fn locality_words(key: &LocalityKey) -> [u32; 6] {
+    let word = |i: usize| u32::from_ne_bytes(key.address[4 * i..4 * i + 4].try_into().unwrap());
+    [key.service, key.epoch, word(0), word(1), word(2), word(3)]
+}
+
+/// What of an element of map `LOCALITY` says something.
+fn remembered(l: &Locality) -> (u32, u32, Vec<u64>) {
+    (l.last_used, l.modified, l.members[..l.count as usize].to_vec())
 }
 
 /// Writes the buckets of a table.
@@ -135,19 +152,18 @@ fn compare_table<T: Plain + Debug, const N: usize>(
 impl Kernel {
     /// Opens a data path of its own, in a network namespace of its own (this thread's from now on).
     pub(crate) fn open() -> Self {
+        Self::with_room(DESTINATIONS, SLOTS)
+    }
+
+    /// The same with other numbers of destinations and slots ([`HostTables::with_room`]).
+    pub(crate) fn with_room(destinations: u32, slots: u32) -> Self {
         unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of its own: run as root");
         let pins = Pins::new();
         let options = OpenOptions {
             bpffs: PathBuf::from("/sys/fs/bpf"),
             maps_dir: pins.maps(),
             links_dir: pins.links(),
-            sizes: Sizes {
-                connections: 1,
-                connections6: None,
-                services: SERVICES,
-                destinations: DESTINATIONS,
-                slots: SLOTS,
-            },
+            sizes: Sizes { connections: 1, connections6: None, services: SERVICES, destinations, slots },
         };
         let dataplane = Dataplane::open(&options).expect("the data path in the kernel");
         let dir = pins.maps();
@@ -162,6 +178,7 @@ impl Kernel {
             settings: array(&dir, "SETTINGS"),
             schedules: array(&dir, "SCHEDULES"),
             limits: array(&dir, "ICMP_LIMITS"),
+            localities: hash(&dir, "LOCALITY"),
             services: Vec::new(),
             destinations: 0,
             marks: false,
@@ -203,7 +220,7 @@ impl Kernel {
         self.destinations = in_use;
         ops.push(MapOp::PutSlots { first: 0, ids: host.slots.clone() });
         if self.marks || !host.marks.is_empty() {
-            ops.push(MapOp::PutMarks { rules: host.marks.clone() });
+            ops.push(MapOp::PutMarks { first: 0, rules: host.marks.as_slice().into() });
         }
         self.marks = !host.marks.is_empty();
         ops.push(MapOp::PutPrefilter { words: (0..).zip(host.prefilter.iter().copied()).collect() });
@@ -225,6 +242,13 @@ impl Kernel {
         write(&mut self.connections6, &host.connections6, settings.buckets6);
         write(&mut self.templates4, &host.templates4, settings.templates4);
         write(&mut self.templates6, &host.templates6, settings.templates6);
+        for (key, _) in self.dataplane.maps().localities().unwrap() {
+            self.localities.remove(&locality_words(&key)).unwrap();
+        }
+        for (key, value) in host.localities() {
+            let words: [u64; 18] = value.to_words().try_into().unwrap();
+            self.localities.insert(locality_words(&key), words, 0).unwrap();
+        }
     }
 
     /// Does what a plan says.
@@ -244,6 +268,12 @@ impl Kernel {
         let first = self.tick();
         let run = self.dataplane.run(frame, ifindex, 1).unwrap();
         (run, first, self.tick())
+    }
+
+    /// Connections of each destination so far.
+    pub(crate) fn connections(&self) -> Vec<u64> {
+        let ids: Vec<u32> = (0..self.destinations).collect();
+        self.dataplane.maps().counters(&ids).unwrap().iter().map(|c| c.connections).collect()
     }
 
     fn all_reasons(&self) -> Vec<u64> {
@@ -267,6 +297,10 @@ impl Kernel {
         compare_table("TEMPLATES4", &host.templates4, &self.templates4, settings.templates4)?;
         compare_table("TEMPLATES6", &host.templates6, &self.templates6, settings.templates6)?;
         let maps = self.dataplane.maps();
+        let theirs: BTreeMap<_, _> =
+            maps.localities().unwrap().iter().map(|(key, value)| (*key, remembered(value))).collect();
+        let ours = host.localities().iter().map(|(key, value)| (*key, remembered(value))).collect();
+        compare("localities", &ours, &theirs)?;
         let ids: Vec<u32> = (0..self.destinations).collect();
         for (&id, counters) in ids.iter().zip(maps.counters(&ids).unwrap()) {
             compare(&format!("counts of {id}"), &host.counts(id), &maps.counts(id).unwrap())?;

@@ -19,26 +19,11 @@ use crate::{Site, interrupt};
 pub const SMALL_TABLES: &str =
     "[tables]\nconnections = 4096\nservices = 256\ndestinations = 1024\nslots = 65536\n";
 
-/// The marks of the recordings: TCP to 192.0.2.1 ports 80 and 443 is 1, anything to 192.0.2.2 to .16 is 2.
-pub const RECORDED_MARKS: &str = r#"
-[[mark]]
-destination = "192.0.2.1/32"
-protocol = "tcp"
-ports = [80, 443]
-mark = 1
-[[mark]]
-destination = "192.0.2.2/31"
-mark = 2
-[[mark]]
-destination = "192.0.2.4/30"
-mark = 2
-[[mark]]
-destination = "192.0.2.8/29"
-mark = 2
-[[mark]]
-destination = "192.0.2.16/32"
-mark = 2
-"#;
+/// The marks of the recordings by lbadm's commands: TCP to 192.0.2.1 ports 80 and 443 is 1, anything to 192.0.2.2 to .16 is 2.
+pub const RECORDED_MARKS: [&str; 2] = [
+    "mark -t mangle -A PREROUTING -d 192.0.2.1 -p tcp -m multiport --dports 80,443 -j MARK --set-mark 1",
+    "mark -t mangle -A PREROUTING -m iprange --dst-range 192.0.2.2-192.0.2.16 -j MARK --set-mark 2",
+];
 
 /// lbd answers and forwards within this time.
 const START: Duration = Duration::from_secs(20);
@@ -240,6 +225,14 @@ impl Director {
     pub fn kill(&mut self) -> Result<()> {
         ensure!(self.process.running()?, "lbd had ended before it was killed:\n{}", self.process.log());
         self.process.kill()
+    }
+
+    /// A signal to lbd.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
     }
 
     /// SIGTERM to lbd and its exit code.

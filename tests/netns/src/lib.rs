@@ -4,6 +4,7 @@
 //! - [`director`]: a running lbd in a site and the lbadm that speaks to it.
 //! - [`recorded`]: commands as the recordings gave them.
 //! - [`server`] and [`agent`]: what answers on the real servers, and what sends for the client.
+//! - [`stream`]: requests that go on while something changes.
 //! - [`process`], [`namespace`], [`shell`], [`stale`], [`interrupt`]: the machinery below.
 //!
 //! Everything a site makes (namespaces, a private bpffs, processes, files) carries the id of the process that made
@@ -21,6 +22,7 @@ pub mod server;
 pub mod shell;
 pub mod site;
 pub mod stale;
+pub mod stream;
 pub mod topology;
 mod verify;
 pub mod view;

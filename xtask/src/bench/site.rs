@@ -334,8 +334,10 @@ fn services(ebpf: &mut Ebpf) -> Result<()> {
     let mut destinations: Bytes<{ size_of::<Destination>() }> = value::array(ebpf, "DESTINATIONS")?;
     let mut slots: Bytes<4> = value::array(ebpf, "SLOTS")?;
     let take = |ebpf: &mut Ebpf, name: &str| ebpf.take_map(name).with_context(|| format!("no map {name}"));
-    let mut services4: HashMap<MapData, [u8; 8], [u8; 64]> = HashMap::try_from(take(ebpf, "SERVICES4")?)?;
-    let mut services6: HashMap<MapData, [u8; 20], [u8; 64]> = HashMap::try_from(take(ebpf, "SERVICES6")?)?;
+    let mut services4: HashMap<MapData, [u8; 8], [u8; size_of::<Service>()]> =
+        HashMap::try_from(take(ebpf, "SERVICES4")?)?;
+    let mut services6: HashMap<MapData, [u8; 20], [u8; size_of::<Service>()]> =
+        HashMap::try_from(take(ebpf, "SERVICES6")?)?;
     let all = [
         (VIP.as_slice(), DR, 6, DESTINATIONS, ForwardingMethod::DirectRoute),
         (VIP.as_slice(), UDP, 17, DESTINATIONS, ForwardingMethod::DirectRoute),

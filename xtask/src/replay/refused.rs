@@ -7,8 +7,6 @@ use std::collections::BTreeSet;
 
 use super::names::Names;
 
-/// Schedulers that this version does not have.
-const SCHEDULERS: [&str; 4] = ["lblc", "lblcr", "mh", "twos"];
 /// Options that this version refuses, and what they are.
 const OPTIONS: [(&str, &str); 7] = [
     ("-i", "tunnels"),
@@ -164,10 +162,8 @@ impl<'n> Refused<'n> {
             let host = own.rsplit_once(':')?.0.to_owned();
             Some(if forced { format!("{host}:{service_port}") } else { own })
         });
-        let scheduler = value(&["-s", "--scheduler"]).filter(|s| SCHEDULERS.contains(s));
         let option = OPTIONS.iter().find(|(option, _)| words.contains(option));
-        let feature =
-            scheduler.map(|s| format!("scheduler {s}")).or(option.map(|(_, what)| (*what).to_owned()));
+        let feature = option.map(|(_, what)| (*what).to_owned());
         Line { command: command(&words), key, destination, feature }
     }
 }
@@ -224,7 +220,7 @@ mod tests {
             ("ipvsadm -a -t 192.0.2.1:80 -r 198.51.100.12:99 -i", Some("tunnels")),
             ("ipvsadm -A -u 192.0.2.1:5060 -s mh", Some("scheduler mh")),
             ("ipvsadm -a -u 192.0.2.1:5060 -r 198.51.100.11 -m", Some("a service refused before")),
-            ("ipvsadm -A -f 4000000000 -s mh", Some("scheduler mh")),
+            ("ipvsadm -A -f 4000000000 -s mh --pe sip", Some("persistence engines")),
             ("ipvsadm -Ln", None),
         ] {
             assert_eq!(refused.judge(line).as_deref(), reason, "{line}");
@@ -244,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_recognised() {
-        assert!(says_so("scheduler mh is not supported by this version"));
+        assert!(says_so("a tunnel is not supported by this version"));
         assert!(!says_so("Service already exists"));
     }
 }

@@ -55,11 +55,13 @@ impl Stage {
             }
         }
         self.used = true;
-        let config = if marks { format!("{SMALL_TABLES}{RECORDED_MARKS}") } else { SMALL_TABLES.to_owned() };
-        Director::start_with(
-            &self.site,
-            DirectorOptions { config: Some(config), ..DirectorOptions::default() },
-        )
+        let config = Some(SMALL_TABLES.to_owned());
+        let director =
+            Director::start_with(&self.site, DirectorOptions { config, ..DirectorOptions::default() })?;
+        if marks {
+            director.adm_all(&RECORDED_MARKS)?;
+        }
+        Ok(director)
     }
 
     /// Servers and client, if they were ever started.

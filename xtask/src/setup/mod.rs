@@ -5,6 +5,7 @@
 
 mod apt;
 mod components;
+pub(crate) mod fuzzer;
 mod linker;
 mod manual;
 mod policy;
@@ -79,6 +80,7 @@ pub(crate) fn ensure(repo: &Repo, purpose: Purpose) -> Result<Toolchain> {
 pub(crate) fn everything(repo: &Repo) -> Result<()> {
     ensure(repo, Purpose::Test)?;
     components::ensure(repo)?;
+    fuzzer::ensure(repo)?;
     if let Err(error) = vm::packages::ensure(repo) {
         println!("setup: cargo xtask vm will not run: {error:#}");
     }

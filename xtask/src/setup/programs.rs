@@ -19,7 +19,7 @@ const fn program(name: &'static str, package: &'static str, needed_for: Purpose)
     Program { name, package, needed_for }
 }
 
-const PROGRAMS: [Program; 14] = [
+const PROGRAMS: [Program; 15] = [
     program("ip", "iproute2", Purpose::Demo),
     program("ethtool", "ethtool", Purpose::Demo),
     program("curl", "curl", Purpose::Demo),
@@ -31,6 +31,7 @@ const PROGRAMS: [Program; 14] = [
     program("arping", "iputils-arping", Purpose::Demo),
     program("tcpdump", "tcpdump", Purpose::Test),
     program("keepalived", "keepalived", Purpose::Test),
+    program("iptables-save", "iptables", Purpose::Test),
     // Clippy's driver that belongs to the compiler of the eBPF target.
     program("/usr/bin/clippy-driver", "rust-web-clippy", Purpose::Test),
     // ipvsadm's texts name services and protocols.

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use super::summary::{Counts, Harness};
 use crate::{
-    compile, ebpf_build, replay,
+    compile, ebpf_build, fuzz, replay,
     repo::Repo,
     run::{self, Job},
     setup, tidy, vm,
@@ -26,7 +26,7 @@ pub(crate) struct Stage {
 }
 
 /// Every stage. One may only need a stage above it.
-pub(crate) const STAGES: [Stage; 14] = [
+pub(crate) const STAGES: [Stage; 15] = [
     Stage { name: "setup", what: "what the tests need is installed", needs: None, run: set_up },
     Stage { name: "format", what: "cargo fmt --check", needs: None, run: format },
     Stage { name: "lint", what: "clippy of user space, warnings denied", needs: None, run: lint },
@@ -44,6 +44,12 @@ pub(crate) const STAGES: [Stage; 14] = [
         what: "the flow table's protocol under every interleaving",
         needs: None,
         run: loom,
+    },
+    Stage {
+        name: "fuzz",
+        what: "any bytes through the packet path",
+        needs: Some("setup"),
+        run: fuzz_targets,
     },
     Stage {
         name: "fixtures",
@@ -112,7 +118,8 @@ fn set_up(repo: &Repo) -> Result<Option<Counts>> {
 
 fn format(repo: &Repo) -> Result<Option<Counts>> {
     check(repo, "format", run::cargo(repo.root(), &["fmt", "--all", "--check"]))?;
-    check(repo, "format-ebpf", run::cargo(&repo.root().join("lb-ebpf"), &["fmt", "--check"]))
+    check(repo, "format-ebpf", run::cargo(&repo.root().join("lb-ebpf"), &["fmt", "--check"]))?;
+    check(repo, "format-fuzz", run::cargo(&repo.root().join("fuzz"), &["fmt", "--check"]))
 }
 
 fn lint(repo: &Repo) -> Result<Option<Counts>> {
@@ -153,6 +160,10 @@ fn loom(repo: &Repo) -> Result<Option<Counts>> {
         run::cargo(repo.root(), &["test", "--locked", "--release", "--package", "lb-common", "--lib"]);
     command.arg("--target-dir").arg(repo.target().join("loom")).arg("loom").env("RUSTFLAGS", "--cfg loom");
     cargo_test(repo, "loom", minutes(10), command)
+}
+
+fn fuzz_targets(repo: &Repo) -> Result<Option<Counts>> {
+    fuzz::run(repo, &fuzz::Options::default()).map(Some)
 }
 
 /// Tests of lb-user that need root and the object; `cargo test` alone leaves them out (`#[ignore]`).

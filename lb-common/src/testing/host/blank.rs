@@ -1,9 +1,10 @@
 //! Room for opening a connection.
 
-use crate::abi::Hop;
+use crate::abi::{Hop, LocalityKey};
 use crate::family::{Family, Ports};
 use crate::flow_table::{Body, Place, Removed, Room, Word};
 use crate::parse::Packet;
+use crate::sched::Subject;
 use crate::tables::{FlowTable, Opening};
 
 /// Room for opening a connection, filled with what the decision must not rely on.
@@ -30,6 +31,13 @@ pub(super) fn blank<F: Family>() -> Opening<F> {
         sender: Hop(0xa5a5_a5a5_a5a5_a5a5),
         link: 0xa5a5_a5a5_a5a5_a5a5,
         call: 0xa5a5_a5a5_a5a5_a5a5,
+        subject: Subject {
+            key: LocalityKey { service: 0xa5a5, epoch: 0xa5a5, address: [0xa5; 16] },
+            client: 0xa5a5_a5a5,
+            address: 0xa5a5_a5a5,
+            now: 0xa5a5_a5a5,
+            client_port: 0xa5a5,
+        },
         body: Body {
             key,
             address: [0xa5; 16],

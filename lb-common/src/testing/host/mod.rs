@@ -9,15 +9,18 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::abi::{
     Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, Hop, ICMP_BUCKETS, IcmpBucket, Interface,
-    MarkRule, Memory, PREFILTER_BITS, REASONS, Schedule, Service, ServiceKey4, ServiceKey6, Settings,
+    Locality, LocalityKey, MarkRule, Memory, PREFILTER_BITS, REASONS, Schedule, Service, ServiceKey4,
+    ServiceKey6, Settings,
 };
 use crate::reason::Reason;
 use crate::tables::Route;
 
-/// Destinations, services and slots that fit.
+/// Destinations and slots that fit where nothing else is said; services.
 const DESTINATIONS: u32 = 64;
+const SLOTS: u32 = 4096;
 const SERVICES: u32 = 64;
-const SLOTS: usize = 4096;
+/// Addresses that lblc and lblcr remember together.
+const LOCALITIES: u32 = 64;
 
 /// What a CPU's counters of one destination hold.
 type Accounts = [AtomicU64; 5];
@@ -36,7 +39,7 @@ pub struct HostTables {
     pub services6: HashMap<ServiceKey6, Service>,
     /// Map `FWMARKS`.
     pub fwmarks: HashMap<FwmarkKey, Service>,
-    /// Map `MARKS`.
+    /// Map `MARKS`, from its beginning ([`HostTables::set_marks`]).
     pub marks: Vec<MarkRule>,
     /// Map `SLOTS`.
     pub slots: Vec<u32>,
@@ -63,6 +66,10 @@ pub struct HostTables {
     counters: Vec<Accounts>,
     reasons: Vec<AtomicU64>,
     limits: Mutex<Vec<IcmpBucket>>,
+    localities: Memory<Locality>,
+    /// Where in `localities` a key is.
+    remembered: Mutex<BTreeMap<LocalityKey, u32>>,
+    random: AtomicU64,
     wanted: Mutex<Vec<[u8; 16]>>,
     /// What persistence engines read.
     payload: Mutex<Vec<u8>>,
@@ -72,6 +79,12 @@ impl HostTables {
     /// Empty maps whose tables have `buckets` (a power of two) buckets each.
     #[must_use]
     pub fn new(buckets: u32) -> Self {
+        Self::with_room(buckets, DESTINATIONS, SLOTS)
+    }
+
+    /// The same for so many destinations and slots, a sixteenth of which one service can have.
+    #[must_use]
+    pub fn with_room(buckets: u32, destinations: u32, slots: u32) -> Self {
         let mut tables = Self {
             settings: Settings::default(),
             interfaces: BTreeMap::new(),
@@ -79,8 +92,8 @@ impl HostTables {
             services6: HashMap::new(),
             fwmarks: HashMap::new(),
             marks: Vec::new(),
-            slots: vec![0; SLOTS],
-            destinations: vec![Destination::default(); DESTINATIONS as usize],
+            slots: vec![0; slots as usize],
+            destinations: vec![Destination::default(); destinations as usize],
             prefilter: vec![0; PREFILTER_BITS as usize / 64],
             routes: BTreeMap::new(),
             connections4: Memory::new(buckets),
@@ -90,11 +103,14 @@ impl HostTables {
             now: AtomicU32::new(0),
             reads: AtomicU32::new(0),
             next: AtomicU32::new(0),
-            counts: (0..DESTINATIONS).map(|_| Default::default()).collect(),
+            counts: (0..destinations).map(|_| Default::default()).collect(),
             schedules: (0..SERVICES).map(|_| AtomicU64::new(0)).collect(),
-            counters: (0..DESTINATIONS).map(|_| Accounts::default()).collect(),
+            counters: (0..destinations).map(|_| Accounts::default()).collect(),
             reasons: (0..REASONS).map(|_| AtomicU64::new(0)).collect(),
             limits: Mutex::new(vec![IcmpBucket::default(); ICMP_BUCKETS as usize + 1]),
+            localities: Memory::new(LOCALITIES),
+            remembered: Mutex::default(),
+            random: AtomicU64::new(0),
             wanted: Mutex::new(Vec::new()),
             payload: Mutex::new(Vec::new()),
         };
@@ -179,6 +195,33 @@ impl HostTables {
         core::mem::take(&mut *self.wanted.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// What lblc and lblcr remember, by key.
+    #[must_use]
+    pub fn localities(&self) -> BTreeMap<LocalityKey, Locality> {
+        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        remembered.iter().filter_map(|(key, at)| Some((*key, self.localities.read(*at)?))).collect()
+    }
+
+    /// Makes everything that lblc and lblcr remember older by so many ticks.
+    pub fn age_localities(&self, ticks: u32) {
+        for (i, mut l) in (0..).zip(self.localities.all()) {
+            l.last_used = l.last_used.wrapping_sub(ticks);
+            l.modified = l.modified.wrapping_sub(ticks);
+            let _ = self.localities.write(i, l);
+        }
+    }
+
+    /// Sets from where random numbers go on ([`random_number`]).
+    pub fn set_random(&self, state: u64) {
+        self.random.store(state, Ordering::SeqCst);
+    }
+
+    /// From where random numbers go on.
+    #[must_use]
+    pub fn random_state(&self) -> u64 {
+        self.random.load(Ordering::SeqCst)
+    }
+
     /// Sets a service's scheduler state.
     pub fn set_schedule(&self, service: u32, schedule: Schedule) {
         if let Some(state) = self.schedules.get(service as usize) {
@@ -235,7 +278,19 @@ impl Clone for HostTables {
             reasons: self.reasons.iter().map(double).collect(),
             limits: Mutex::new(self.limits.lock().unwrap_or_else(PoisonError::into_inner).clone()),
             payload: Mutex::new(Vec::new()),
+            localities: self.localities.clone(),
+            remembered: Mutex::new(self.remembered.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+            random: double(&self.random),
             wanted: Mutex::new(self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone()),
         }
     }
+}
+
+/// The next state of the host's random numbers, and the number (SplitMix64's upper half).
+#[must_use]
+pub const fn random_number(state: u64) -> (u64, u32) {
+    let state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (state, ((z ^ z >> 31) >> 32) as u32)
 }

@@ -4,10 +4,10 @@ use core::sync::atomic::Ordering;
 use std::sync::PoisonError;
 
 use super::blank::blank;
-use super::{DESTINATIONS, HostTables};
+use super::{HostTables, random_number};
 use crate::abi::{
-    Destination, Entry4, Entry6, FwmarkKey, ICMP_BUCKETS, INTERFACES, Interface, MARK_RULES, MarkRule,
-    Schedule, Service, ServiceKey4, ServiceKey6, Settings,
+    Destination, Entry4, Entry6, FwmarkKey, ICMP_BUCKETS, INTERFACES, Interface, LOCALITY_MEMBERS, Locality,
+    LocalityKey, LocalityRef, MarkRule, Schedule, Service, ServiceKey4, ServiceKey6, Settings,
 };
 use crate::family::{Family, V4, V6};
 use crate::frame::Frame;
@@ -15,17 +15,15 @@ use crate::limit::{self, Limit};
 use crate::reason::Reason;
 use crate::tables::{Count, Direction, FlowTable, Opening, Route, Store, Tables, Walk};
 
-const NO_INTERFACE: Interface =
-    Interface { ifindex: 0, flags: 0, mac: 0, second_mac: 0, mtu: 0, _reserved: 0 };
-const NO_RULE: MarkRule = MarkRule {
-    address: [0; 16],
-    mark: 0,
-    first_port: 0,
-    last_port: 0,
-    prefix: 0,
-    family: 0,
-    protocol: 0,
-    _pad: [0; 5],
+const NO_INTERFACE: Interface = Interface {
+    ifindex: 0,
+    flags: 0,
+    mac: 0,
+    second_mac: 0,
+    mtu: 0,
+    _reserved: 0,
+    name: [0; 2],
+    _room: [0; 2],
 };
 
 impl Tables for HostTables {
@@ -68,7 +66,8 @@ impl Tables for HostTables {
     }
 
     fn mark_rule(&self, n: u32) -> Option<&MarkRule> {
-        (n < MARK_RULES).then(|| self.marks.get(n as usize).unwrap_or(&NO_RULE))
+        // Nobody asks for more than the settings name.
+        self.marks.get(n as usize)
     }
 
     fn fwmark(&self, key: &FwmarkKey) -> Option<&Service> {
@@ -84,7 +83,7 @@ impl Tables for HostTables {
     }
 
     fn load(&self, id: u32) -> (u32, u32, bool) {
-        if id >= DESTINATIONS {
+        if id as usize >= self.counts.len() {
             return (0, 0, true);
         }
         let counts = self.counts(id);
@@ -116,6 +115,31 @@ impl Tables for HostTables {
         self.schedules
             .get(service as usize)
             .is_some_and(|s| s.compare_exchange(old.0, new.0, Ordering::SeqCst, Ordering::SeqCst).is_ok())
+    }
+
+    fn locality(&self, key: &LocalityKey) -> Option<LocalityRef> {
+        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        self.localities.locality(*remembered.get(key)?)
+    }
+
+    fn remember(&self, key: &LocalityKey, member: u64, now: u32) {
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = u32::try_from(remembered.len()).unwrap_or(u32::MAX);
+        let at = remembered.get(key).copied().unwrap_or(next);
+        let mut members = [0; LOCALITY_MEMBERS as usize];
+        if let Some(first) = members.first_mut() {
+            *first = member;
+        }
+        let value = Locality { count: 1, last_used: now, modified: now, _pad: 0, members };
+        if self.localities.write(at, value).is_some() {
+            remembered.insert(*key, at);
+        }
+    }
+
+    fn random(&self) -> u32 {
+        let (state, number) = random_number(self.random.load(Ordering::SeqCst));
+        self.random.store(state, Ordering::SeqCst);
+        number
     }
 
     fn account(&self, destination: u32, direction: Direction, bytes: u32) {

@@ -1,6 +1,7 @@
 //! Random sites and what happens to them, from a seed: the same for the host alone and for the host against
 //! the kernel.
 
+pub(crate) mod marks;
 mod numbers;
 mod packets;
 mod site;
@@ -33,6 +34,8 @@ pub(crate) struct Site {
     members: Vec<(u32, u8)>,
     /// Where services are: address, port (0 for every), protocol.
     served: Vec<(IpAddr, u16, u8)>,
+    /// Marks that have services, of each family.
+    marks: [Vec<u32>; 2],
 }
 
 fn ip(text: &str) -> IpAddr {

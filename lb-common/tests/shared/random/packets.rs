@@ -161,6 +161,9 @@ impl Site {
         if random.once_in(20) {
             spec.mac = [0, 0, 0x5e, 0, 5, 1];
         }
+        if random.once_in(5) {
+            spec.from_mac[5] ^= 1;
+        }
         spec
     }
 

@@ -2,16 +2,34 @@
 
 use std::net::IpAddr;
 
-use lb_common::abi::{Destination, Hop, MarkRule, destination_flags, settings_flags};
+use lb_common::abi::{Destination, Hop, destination_flags, settings_flags};
 use lb_common::conn::protocol;
 use lb_common::fwd::ForwardingMethod;
 use lb_common::sched::Scheduler;
 use lb_common::sip;
 use lb_common::testing::{HostTables, ServiceSpec};
 
-use super::{OTHER_IFINDEX, OTHER_MAC, PORTS, Random, Site, VIRTUAL4, VIRTUAL6, ip};
+use super::{OTHER_IFINDEX, OTHER_MAC, PORTS, Random, Site, VIRTUAL4, VIRTUAL6, ip, marks};
 
-fn wide(address: IpAddr) -> [u8; 16] {
+/// Schedulers that choose the same on both sides. twos draws numbers that the kernel does not let be set: it has tests of its
+/// own.
+const SCHEDULERS: [Scheduler; Scheduler::ALL.len() - 1] = [
+    Scheduler::Rr,
+    Scheduler::Wrr,
+    Scheduler::Lc,
+    Scheduler::Wlc,
+    Scheduler::Sh,
+    Scheduler::Dh,
+    Scheduler::Fo,
+    Scheduler::Sed,
+    Scheduler::Nq,
+    Scheduler::Ovf,
+    Scheduler::Mh,
+    Scheduler::Lblc,
+    Scheduler::Lblcr,
+];
+
+pub(super) fn wide(address: IpAddr) -> [u8; 16] {
     match address {
         IpAddr::V4(a) => {
             let [a, b, c, d] = a.octets();
@@ -40,6 +58,7 @@ impl Site {
         settings.buckets6 = small - 1;
         settings.templates4 = small - 1;
         settings.templates6 = (small - 1) >> 1;
+        settings.lblcr_expiration = random.one_of(&[0, 250, 250 * 60]);
         settings.reuse_mode = random.below(4);
         settings.route_generation = random.below(3) << 15;
         settings.seed = [random.next() | 1, random.next() | 1, random.next() | 1, random.next() | 1];
@@ -62,9 +81,15 @@ impl Site {
         if random.once_in(25) {
             tables.interfaces.remove(&1);
         }
-        let mut site = Self { tables, members: Vec::new(), served: Vec::new() };
+        let mut site =
+            Self { tables, members: Vec::new(), served: Vec::new(), marks: [const { Vec::new() }; 2] };
         for id in 0..2 + random.below(5) {
             site.service(random, id);
+        }
+        if site.marks.iter().any(|marks| !marks.is_empty()) {
+            let [four, six] = [0, 1].map(|n| marks::rules(random, n == 1, &site.marks[n]));
+            site.tables.set_marks(&four, &six);
+            site.tables.settings.flags |= settings_flags::NO_PREFILTER;
         }
         site
     }
@@ -100,7 +125,7 @@ impl Site {
     fn service(&mut self, random: &mut Random, id: u32) {
         let family = random.one_of(&[4, 4, 6]);
         let protocol = random.one_of(&[protocol::TCP, protocol::TCP, protocol::UDP, protocol::SCTP]);
-        let mut spec = ServiceSpec::new(random.one_of(&Scheduler::ALL));
+        let mut spec = ServiceSpec::new(random.one_of(&SCHEDULERS));
         spec.scheduler_flags = random.below(4) as u8;
         spec.one_packet = protocol == protocol::UDP && random.once_in(4);
         if random.once_in(3) {
@@ -120,38 +145,16 @@ impl Site {
             (0..random.below(5)).map(|_| self.destination(random, family, port)).collect();
         let address = random.one_of(if family == 4 { &VIRTUAL4 } else { &VIRTUAL6 });
         self.served.push((ip(address), port, protocol));
-        if random.once_in(6) {
+        if random.once_in(4) {
             let mark = 1 + random.below(2);
             self.tables.add_fwmark(id, mark, u32::from(family), &spec, &members);
-            self.rules(random, family, mark, ip(address));
+            self.marks[usize::from(family == 6)].push(mark);
             return;
         }
         match ip(address) {
             IpAddr::V4(a) => self.tables.add_service4(id, a.octets(), port, protocol, &spec, &members),
             IpAddr::V6(a) => self.tables.add_service6(id, a.octets(), port, protocol, &spec, &members),
         }
-    }
-
-    /// Rules that give a mark to some of what goes to an address.
-    fn rules(&mut self, random: &mut Random, family: u8, mark: u32, address: IpAddr) {
-        for _ in 0..1 + random.below(2) {
-            let prefix = random.one_of(if family == 4 { &[32, 24, 0, 31] } else { &[128, 48, 0, 65] });
-            let bits = u128::from_be_bytes(wide(address))
-                & u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-            let first_port = random.one_of(&[0, 80]);
-            self.tables.marks.push(MarkRule {
-                address: bits.to_be_bytes(),
-                mark,
-                first_port,
-                last_port: random.one_of(&[first_port, 443, u16::MAX]),
-                prefix,
-                family,
-                protocol: random.one_of(&[0, protocol::TCP]),
-                _pad: [0; 5],
-            });
-        }
-        self.tables.settings.mark_rules = self.tables.marks.len() as u32;
-        self.tables.settings.flags |= settings_flags::NO_PREFILTER;
     }
 }
 

@@ -62,7 +62,13 @@ impl Site {
         match step {
             Step::Frame { .. } => {}
             Step::Pass(ticks) => age(&self.tables, *ticks),
-            Step::Weight(id, weight) => destinations[*id as usize].weight = *weight,
+            Step::Weight(id, weight) => {
+                let destination = &mut destinations[*id as usize];
+                destination.weight = *weight;
+                if *weight != 0 {
+                    destination.last_weight = *weight;
+                }
+            }
             Step::Flags(id, flags) => destinations[*id as usize].flags = *flags,
             Step::Hop(id, hop) => destinations[*id as usize].hop = *hop,
             Step::Settings(flags, reuse_mode, generation) => {
@@ -77,6 +83,7 @@ impl Site {
 
 /// Makes every live entry older.
 fn age(tables: &HostTables, ticks: u32) {
+    tables.age_localities(ticks);
     for table in [&tables.connections4, &tables.templates4] {
         for (i, mut bucket) in (0..).zip(table.all()) {
             for way in &mut bucket.ways {

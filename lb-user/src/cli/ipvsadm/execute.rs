@@ -19,9 +19,6 @@ const NOT_LISTED: u8 = 1;
 /// Exit code where nobody answers.
 const UNREACHABLE: u8 = 2;
 
-/// Schedulers of IPVS that this version has not.
-const OTHER_SCHEDULERS: [&str; 4] = ["lblc", "lblcr", "mh", "twos"];
-
 impl Session<'_> {
     /// Carries out `command`; `restoring` is whether it is a line of `-R`.
     pub(super) fn execute(&mut self, command: Command, restoring: bool) -> io::Result<Outcome> {
@@ -113,6 +110,7 @@ impl Session<'_> {
             netmask: service.netmask,
             one_packet: service.one_packet,
             persistence_engine: service.persistence_engine,
+            mh_table_size: None,
         };
         let request = if edit { Request::EditService { service } } else { Request::AddService { service } };
         self.change(&request, About::Service)
@@ -127,14 +125,10 @@ impl Session<'_> {
             Ok(Err(refusal)) => return self.refused(&message::refusal(&refusal, About::Service), REFUSED),
             Err(error) => return self.unreachable(&error),
         };
-        let name = service.scheduler.as_str();
         let text = if exists && !edit {
             "Service already exists".to_owned()
         } else if !exists && edit {
             "No such service".to_owned()
-        } else if OTHER_SCHEDULERS.contains(&name) {
-            let known: Vec<&str> = Scheduler::ALL.iter().map(|s| s.name()).collect();
-            format!("scheduler {name} is not in this version\nhint: use one of {}", known.join(", "))
         } else {
             "Scheduler or persistence engine not found".to_owned()
         };

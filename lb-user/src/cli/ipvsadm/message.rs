@@ -28,7 +28,7 @@ pub(super) fn refusal(refusal: &Refusal, about: About) -> String {
         (ErrorKind::NoSpace, _) => "Memory allocation problem",
         (ErrorKind::Permission, _) => "Permission denied (you must be root)",
         // What the kernel would not refuse is told in our own words.
-        (ErrorKind::Unsupported | ErrorKind::Internal, _) => {
+        (ErrorKind::Unsupported | ErrorKind::NoSuchRule | ErrorKind::Internal, _) => {
             return match &refusal.hint {
                 Some(hint) => format!("{}\nhint: {hint}", refusal.message),
                 None => refusal.message.clone(),

@@ -1,14 +1,17 @@
 //! The texts and the exit codes of lbadm's own subcommands.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use clap::CommandFactory;
 
 use super::*;
 use crate::api::{
-    DestinationView, ErrorKind, InterfaceStatus, Neighbour, Rates, ReasonCount, ServiceView, Stats, Status,
+    AnsweredElsewhere, DestinationView, ErrorKind, InterfaceStatus, Neighbour, Rates, ReasonCount,
+    ServiceView, Stats, Status,
 };
 use crate::model::{
-    DestinationSpec, ForwardingMethod, Fwmark, MarkRule, Netmask, Owner, Persistence, Protocol, Scheduler,
-    SchedulerFlags, ServiceKey, ServiceSpec,
+    DestinationSpec, ForwardingMethod, Fwmark, MarkOwner, MarkRule, MarkTarget, Netmask, OwnedMarkRule,
+    Owner, Persistence, PortSpan, Ports, Protocol, Scheduler, SchedulerFlags, ServiceKey, ServiceSpec, Test,
 };
 
 /// Gives one prepared answer to whatever is asked.
@@ -35,10 +38,28 @@ fn detach_names_the_interfaces_or_says_why_not() {
     assert_eq!(refused, (1, String::new(), text));
 }
 
+/// Knows nobody.
+struct NoNames;
+
+impl Names for NoNames {
+    fn host_to_addr(&self, _: &str) -> Option<Ipv4Addr> {
+        None
+    }
+    fn service_to_port(&self, _: &str, _: Protocol) -> Option<u16> {
+        None
+    }
+    fn addr_to_host(&self, _: IpAddr) -> Option<String> {
+        None
+    }
+    fn port_to_service(&self, _: u16, _: Protocol) -> Option<String> {
+        None
+    }
+}
+
 fn printed(words: &[&str], answer: Result<Vec<Response>, ControlError>) -> (u8, String, String) {
     let cli = Cli::try_parse_from(["lbadm"].iter().chain(words)).unwrap();
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let code = run(cli.command, &mut Prepared(answer), &mut out, &mut err).unwrap();
+    let code = run(cli.command, &mut Prepared(answer), &NoNames, &mut out, &mut err).unwrap();
     (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
 }
 
@@ -73,6 +94,7 @@ fn services() -> Vec<ServiceView> {
             netmask: Netmask::V6(128),
             one_packet: true,
             persistence_engine: None,
+            mh_table_size: None,
         },
         owner: Owner::Operator,
         stats: Stats::default(),
@@ -101,6 +123,7 @@ fn services() -> Vec<ServiceView> {
             netmask: Netmask::V4(0xffff_ff00),
             one_packet: false,
             persistence_engine: None,
+            mh_table_size: None,
         },
         owner: Owner::Configuration,
         destinations: vec![
@@ -173,6 +196,11 @@ fn state(forwarding: bool) -> Status {
             reason("no destination", true, 5),
             reason("fragment", false, 1),
         ],
+        answered_elsewhere: vec![AnsweredElsewhere {
+            address: "192.0.2.2".parse().unwrap(),
+            mac: "02:00:00:00:00:99".to_owned(),
+            interface: "eth0".to_owned(),
+        }],
         warnings: vec!["nobody answers ARP for 192.0.2.1".to_owned()],
     }
 }
@@ -196,6 +224,7 @@ connections IPv6   0 in 1048576 slots
 packets passed on  1234 no service
                    1 fragment
 packets dropped    5 no destination
+elsewhere          192.0.2.2 is answered for by 02:00:00:00:00:99 on eth0
 warning: nobody answers ARP for 192.0.2.1
 "
     );
@@ -208,32 +237,38 @@ warning: nobody answers ARP for 192.0.2.1
 
 #[test]
 fn marks_in_their_order() {
-    let rule = |text: &str, prefix, protocol, first_port, last_port, mark| MarkRule {
-        destination: text.parse().unwrap(),
-        prefix,
-        protocol,
-        first_port,
-        last_port,
-        mark,
+    let owned = |rule: MarkRule, owner| OwnedMarkRule { rule, owner };
+    let web = MarkRule {
+        destination: Some(Test::is("192.0.2.2/31".parse().unwrap())),
+        protocol: Some(Test::is(6)),
+        destination_ports: Some(Test::is(Ports(vec![PortSpan::one(80), PortSpan::one(443)]))),
+        ..MarkRule::new(false, MarkTarget::set(1))
     };
+    let peer = MarkRule {
+        mac: Some(Test::not("02:00:00:00:00:09".parse().unwrap())),
+        comment: "not the peer".to_owned(),
+        ..MarkRule::new(false, MarkTarget::Mark { value: 4, mask: 4 })
+    };
+    let six = MarkRule::new(true, MarkTarget::Accept);
     let rules = vec![
-        rule("192.0.2.2", 31, Some(Protocol::Tcp), 80, 80, 1),
-        rule("192.0.2.2", 31, Some(Protocol::Udp), 1000, 2000, 2),
-        rule("2001:db8::", 32, None, 0, 65_535, 4_000_000_000),
+        owned(web, MarkOwner::Configuration),
+        owned(peer, MarkOwner::Operator),
+        owned(six, MarkOwner::Import),
     ];
     let (code, out, _) = printed(&["marks"], Ok(vec![Response::Marks { rules: rules.clone() }]));
     assert_eq!(code, 0);
     assert_eq!(
         out,
         "\
-DESTINATION    PROTOCOL  PORTS      MARK
-192.0.2.2/31   tcp       80         1
-192.0.2.2/31   udp       1000-2000  2
-2001:db8::/32  every     every      4000000000
+IPV4  MARK    OWNER          PACKETS
+1     1       configuration  -d 192.0.2.2/31 -p tcp -m multiport --dports 80,443
+2     or 0x4  operator       -m mac ! --mac-source 02:00:00:00:00:09 -m comment --comment \"not the peer\"
+IPV6  MARK    OWNER   PACKETS
+1     accept  import  every one
 "
     );
     let (_, out, _) = printed(&["marks", "--json"], Ok(vec![Response::Marks { rules: rules.clone() }]));
-    assert_eq!(serde_json::from_str::<Vec<MarkRule>>(&out).unwrap(), rules);
+    assert_eq!(serde_json::from_str::<Vec<OwnedMarkRule>>(&out).unwrap(), rules);
     assert_eq!(printed(&["marks"], Ok(vec![Response::Marks { rules: vec![] }])).1, "no marks\n");
 }
 

@@ -54,15 +54,15 @@ pub(super) fn counter(n: u64, exact: bool) -> String {
 
 /// The scheduler flags by name, comma-separated; empty where there are none to name.
 pub(super) fn flags(scheduler: Scheduler, flags: SchedulerFlags) -> String {
-    // sh has names for two of the three, and the third is not told.
-    let names: &[(u8, &str)] = if scheduler == Scheduler::Sh {
-        &[(SchedulerFlags::FALLBACK, "sh-fallback"), (SchedulerFlags::PORT, "sh-port")]
-    } else {
-        &[
+    // sh and mh have names for two of the three, and the third is not told.
+    let names: &[(u8, &str)] = match scheduler {
+        Scheduler::Sh => &[(SchedulerFlags::FALLBACK, "sh-fallback"), (SchedulerFlags::PORT, "sh-port")],
+        Scheduler::Mh => &[(SchedulerFlags::FALLBACK, "mh-fallback"), (SchedulerFlags::PORT, "mh-port")],
+        _ => &[
             (SchedulerFlags::FALLBACK, "flag-1"),
             (SchedulerFlags::PORT, "flag-2"),
             (SchedulerFlags::FLAG3, "flag-3"),
-        ]
+        ],
     };
     let set: Vec<&str> = names.iter().filter(|(bit, _)| flags.0 & bit != 0).map(|(_, name)| *name).collect();
     set.join(",")
@@ -103,6 +103,7 @@ mod tests {
     fn flags_have_the_names_of_their_scheduler() {
         let all = SchedulerFlags(7);
         assert_eq!(flags(Scheduler::Sh, all), "sh-fallback,sh-port");
+        assert_eq!(flags(Scheduler::Mh, all), "mh-fallback,mh-port");
         assert_eq!(flags(Scheduler::Rr, all), "flag-1,flag-2,flag-3");
         assert_eq!(flags(Scheduler::Rr, SchedulerFlags(0)), "");
     }

@@ -5,6 +5,9 @@ use std::io::{self, Write};
 use super::columns::Columns;
 use crate::api::Status;
 
+/// Addresses that other hosts have, at most.
+const MOST: usize = 20;
+
 /// Prints how lbd and its data path stand.
 pub(in crate::cli) fn status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     let mut rows = Columns::default();
@@ -31,6 +34,15 @@ pub(in crate::cli) fn status(out: &mut dyn Write, status: &Status) -> io::Result
             let title = if n == 0 { title } else { "" };
             rows.row([title, &format!("{} {}", reason.packets, reason.reason)]);
         }
+    }
+    let elsewhere = &status.answered_elsewhere;
+    for (n, other) in elsewhere.iter().take(MOST).enumerate() {
+        let title = if n == 0 { "elsewhere" } else { "" };
+        let (address, mac, interface) = (other.address.to_string(), &other.mac, &other.interface);
+        rows.row([title, &format!("{address} is answered for by {mac} on {interface}")]);
+    }
+    if elsewhere.len() > MOST {
+        rows.row(["", &format!("and {} more", elsewhere.len() - MOST)]);
     }
     rows.print(out, "")?;
     for warning in &status.warnings {

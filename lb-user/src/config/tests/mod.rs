@@ -9,8 +9,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    DestinationSpec, ForwardingMethod, Fwmark, Netmask, Persistence, Protocol, Scheduler, SchedulerFlags,
-    ServiceKey, Tunnel, TunnelChecksum, TunnelKind,
+    DestinationSpec, ForwardingMethod, Fwmark, MarkRule, MarkTarget, Netmask, Persistence, PortSpan, Ports,
+    Protocol, Scheduler, SchedulerFlags, ServiceKey, Test, Tunnel, TunnelChecksum, TunnelKind,
 };
 
 fn address(text: &str) -> SocketAddr {
@@ -94,6 +94,24 @@ fn a_file_with_everything() {
         [[mark]]
         destination = "2001:db8::/32"
         mark = 4294967295
+
+        [[mark]]
+        source = "203.0.113.0/24"
+        interface = "eth+"
+        protocol = "tcp"
+        source-ports = 53
+        source-range = "203.0.113.1-203.0.113.9"
+        destination-range = "192.0.2.1-192.0.2.4"
+        mac = "02:0:0:00:00:9"
+        not = ["mac", "protocol", "source-range"]
+        comment = "not the peer"
+        mark = 8
+        mask = 7
+
+        [[mark]]
+        interface = "lo"
+        ipv6 = true
+        target = "return"
     "#;
     let config = parse(text, "lbd.toml").unwrap();
     assert_eq!(config.interfaces, ["eth0", "eth1.100"]);
@@ -122,24 +140,32 @@ fn a_file_with_everything() {
     assert_eq!(*servers, [destination("[2001:db8:1::11]:0", ForwardingMethod::DirectRoute)]);
     assert_eq!(config.services[3].0.netmask, Netmask::V4(0xffff_ff00));
 
+    let test = |network: &str| Some(Test::is(network.parse().unwrap()));
+    let ports = vec![PortSpan::one(80), PortSpan { first: 1000, last: 2000 }];
     let rule = MarkRule {
-        destination: "192.0.2.2".parse().unwrap(),
-        prefix: 31,
-        protocol: Some(Protocol::Tcp),
-        first_port: 80,
-        last_port: 80,
-        mark: 3,
+        destination: test("192.0.2.2/31"),
+        protocol: Some(Test::is(6)),
+        destination_ports: Some(Test::is(Ports(ports))),
+        ..MarkRule::new(false, MarkTarget::set(3))
     };
-    let range = MarkRule { first_port: 1000, last_port: 2000, ..rule.clone() };
-    let six = MarkRule {
-        destination: "2001:db8::".parse().unwrap(),
-        prefix: 32,
-        protocol: None,
-        first_port: 0,
-        last_port: 65_535,
-        mark: u32::MAX,
+    let six =
+        MarkRule { destination: test("2001:db8::/32"), ..MarkRule::new(true, MarkTarget::set(u32::MAX)) };
+    let peer = MarkRule {
+        source: test("203.0.113.0/24"),
+        interface: Some(Test::is("eth+".parse().unwrap())),
+        protocol: Some(Test::not(6)),
+        source_ports: Some(Test::is(Ports(vec![PortSpan::one(53)]))),
+        source_range: Some(Test::not("203.0.113.1-203.0.113.9".parse().unwrap())),
+        destination_range: Some(Test::is("192.0.2.1-192.0.2.4".parse().unwrap())),
+        mac: Some(Test::not("02:00:00:00:00:09".parse().unwrap())),
+        comment: "not the peer".to_owned(),
+        ..MarkRule::new(false, MarkTarget::Mark { value: 8, mask: 0xf })
     };
-    assert_eq!(config.marks, [rule, range, six]);
+    let end = MarkRule {
+        interface: Some(Test::is("lo".parse().unwrap())),
+        ..MarkRule::new(true, MarkTarget::Return)
+    };
+    assert_eq!(config.marks, [rule, six, peer, end]);
 }
 
 proptest! {

@@ -113,7 +113,7 @@ error: unknown scheduler `fastest`
 3 | scheduler = "fastest"
   |             ^^^^^^^^^
   |
-  = help: one of rr, wrr, lc, wlc, sh, dh, fo, sed, nq, ovf
+  = help: one of rr, wrr, lc, wlc, sh, dh, fo, sed, nq, ovf, mh, lblc, lblcr, twos
 "#,
     );
     refused(
@@ -131,19 +131,55 @@ error: flag `sh-port` is only for the scheduler sh
     refused(
         &service("scheduler = \"sh\"\nflags = [\"mh-port\", 3]"),
         r#"
-error: unknown scheduler flag `mh-port`
+error: flag `mh-port` is only for the scheduler mh
  --> lbd.toml:4:10
   |
 4 | flags = ["mh-port", 3]
   |          ^^^^^^^^^
   |
-  = help: one of sh-fallback, sh-port
+  = help: add: scheduler = "mh"
 
 error: `flags` must be a list of strings
  --> lbd.toml:4:21
   |
 4 | flags = ["mh-port", 3]
   |                     ^ this is a whole number
+"#,
+    );
+    refused(
+        &service("scheduler = \"mh\"\nflags = [\"mh-ports\"]"),
+        r#"
+error: unknown scheduler flag `mh-ports`
+ --> lbd.toml:4:10
+  |
+4 | flags = ["mh-ports"]
+  |          ^^^^^^^^^^
+  |
+  = help: one of sh-fallback, sh-port, mh-fallback, mh-port
+"#,
+    );
+    refused(
+        &service("scheduler = \"mh\"\nmh-table-size = 4096"),
+        r"
+error: a table of mh cannot have 4096 buckets
+ --> lbd.toml:4:17
+  |
+4 | mh-table-size = 4096
+  |                 ^^^^
+  |
+  = help: one of 251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071
+",
+    );
+    refused(
+        &service("mh-table-size = 4093"),
+        r#"
+error: `mh-table-size` is only for the scheduler mh, not for wlc
+ --> lbd.toml:3:17
+  |
+3 | mh-table-size = 4093
+  |                 ^^^^
+  |
+  = help: remove it, or write: scheduler = "mh"
 "#,
     );
     refused(

@@ -5,10 +5,9 @@ use lb_common::persist::EVERY_PORT;
 
 use super::world::*;
 use crate::api::{ErrorKind, Refusal, Request, Response};
-use crate::director::NextHop;
 use crate::model::{
-    ForwardingMethod, Fwmark, Netmask, Persistence, Protocol, Scheduler, ServiceKey, Tunnel, TunnelChecksum,
-    TunnelKind,
+    ForwardingMethod, Fwmark, Netmask, NextHop, Persistence, Protocol, Scheduler, ServiceKey, Tunnel,
+    TunnelChecksum, TunnelKind,
 };
 use crate::plan::MapOp;
 

@@ -16,7 +16,7 @@ use crate::model::{Fwmark, Protocol, ServiceKey};
 const RECORDINGS: &str = include_str!("../../../../tests/recordings/scheduling.json");
 
 /// Cases that need nothing but schedulers: no persistence, marks, thresholds or packets.
-const CASES: [&str; 23] = [
+const CASES: [&str; 27] = [
     "rr",
     "rr-changes",
     "rr-nat-other-port",
@@ -28,6 +28,10 @@ const CASES: [&str; 23] = [
     "sh-port",
     "sh-weight0",
     "dh",
+    "mh",
+    "mh-1-2-3",
+    "mh-weight0-mh-fallback",
+    "lblc",
     "lc-held-1-2-3",
     "wlc-held-1-2-3",
     "wlc-not-held",

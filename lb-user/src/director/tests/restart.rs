@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use super::world::*;
 use crate::api::Request;
 use crate::config::Config;
-use crate::director::{Event, Memory, NextHop};
-use crate::model::{ForwardingMethod, Scheduler};
+use crate::director::{Event, Memory};
+use crate::model::{ForwardingMethod, NextHop, Scheduler};
 use crate::plan::{Capacity, Layout, MapOp, plan};
 
 #[derive(Debug, Clone)]
@@ -111,7 +111,7 @@ fn without_hops(layout: &Layout) -> Layout {
     let mut layout = layout.clone();
     layout.interfaces.clear();
     // Who did not answer does at the next look.
-    layout.destinations.values_mut().for_each(|d| d.hop = Hop::UNRESOLVED);
+    layout.destinations.values_mut().for_each(|d| (d.hop, d.mtu) = (Hop::UNRESOLVED, 0));
     layout
 }
 

@@ -1,22 +1,25 @@
-//! Timeouts, marks, and the configuration file.
+//! Timeouts, and the configuration file.
 
 use lb_common::abi::settings_flags;
 use lb_common::conn::tcp::{ESTABLISHED, FIN_WAIT, SYN_RECV};
 
 use super::world::*;
-use crate::api::{ErrorKind, Request, Response};
+use crate::api::{Request, Response};
 use crate::config::Config;
 use crate::director::{Director, Event};
-use crate::model::{DestinationSpec, MarkRule, Owner, Persistence, Scheduler, ServiceSpec, Timeouts};
+use crate::model::{
+    DestinationSpec, MarkRule, MarkTarget, Network, Owner, Persistence, Scheduler, ServiceSpec, Test,
+    Timeouts,
+};
 
-fn config(services: &[(&str, &[&str])]) -> Config {
+pub(super) fn config(services: &[(&str, &[&str])]) -> Config {
     let service = |(vip, rs): &(&str, &[&str])| -> (ServiceSpec, Vec<DestinationSpec>) {
         (service(tcp(vip), Scheduler::Rr), rs.iter().map(|a| destination(a, 1)).collect())
     };
     Config { services: services.iter().map(service).collect(), ..Config::default() }
 }
 
-fn load(world: &mut World, config: &Config) {
+pub(super) fn load(world: &mut World, config: &Config) {
     assert_eq!(Director::check(config), []);
     world.event(Event::Config(Box::new(config.clone())));
 }
@@ -34,14 +37,11 @@ fn owners(world: &mut World) -> Vec<String> {
     lines
 }
 
-fn rule(destination: &str, prefix: u8) -> MarkRule {
+pub(super) fn rule(destination: &str, prefix: u8) -> MarkRule {
+    let destination = Network::new(destination.parse().unwrap(), prefix);
     MarkRule {
-        destination: destination.parse().unwrap(),
-        prefix,
-        protocol: None,
-        first_port: 0,
-        last_port: u16::MAX,
-        mark: 1,
+        destination: Some(Test::is(destination)),
+        ..MarkRule::new(destination.address.is_ipv6(), MarkTarget::set(1))
     }
 }
 
@@ -73,26 +73,6 @@ fn services_turn_the_lookups_on_that_they_need() {
     w.is_settled();
     w.does(Request::Clear);
     assert_eq!(flags(&w), 0);
-}
-
-#[test]
-fn mark_rules_concern_packets_or_turn_the_prefilter_off() {
-    let mut w = World::new();
-    w.does(Request::SetMarks { rules: vec![rule("192.0.2.2", 31)] });
-    assert_eq!(w.maps.layout.prefilter.iter().map(|word| word.count_ones()).sum::<u32>(), 2);
-    assert_eq!(w.maps.layout.settings.mark_rules, 1);
-    w.does(Request::SetMarks { rules: vec![rule("192.0.2.2", 31), rule("0.0.0.0", 0)] });
-    assert_eq!(w.maps.layout.settings.flags, settings_flags::NO_PREFILTER);
-    w.is_settled();
-    for wrong in [rule("192.0.2.2", 33), MarkRule { mark: 0, ..rule("::", 0) }] {
-        assert_eq!(w.ask(Request::SetMarks { rules: vec![wrong] }).unwrap_err().kind, ErrorKind::Invalid);
-    }
-    let many = vec![rule("192.0.2.2", 31); 65];
-    assert_eq!(w.ask(Request::SetMarks { rules: many }).unwrap_err().kind, ErrorKind::NoSpace);
-    let Ok(Response::Marks { rules }) = w.ask(Request::Marks) else { panic!() };
-    assert_eq!(rules.len(), 2);
-    w.does(Request::SetMarks { rules: vec![] });
-    assert_eq!(w.maps.layout.prefilter.iter().map(|word| word.count_ones()).sum::<u32>(), 0);
 }
 
 #[test]
@@ -147,21 +127,18 @@ fn a_reload_edits_and_an_operators_edit_is_undone() {
 }
 
 #[test]
-fn an_operators_timeouts_and_marks_stay_until_the_file_changes() {
+fn an_operators_timeouts_stay_until_the_file_changes() {
     let mut w = World::new();
     let mut file = config(&[]);
     file.timeouts = Some(Timeouts { tcp: 100, tcp_fin: 50, udp: 60 });
-    file.marks = vec![rule("192.0.2.2", 31)];
     load(&mut w, &file);
     w.does(Request::SetTimeouts { timeouts: Timeouts { tcp: 7, tcp_fin: 0, udp: 0 } });
-    w.does(Request::SetMarks { rules: vec![] });
     w.start();
     load(&mut w, &file);
     assert_eq!(
         w.ask(Request::Timeouts),
         Ok(Response::Timeouts { timeouts: Timeouts { tcp: 7, tcp_fin: 50, udp: 60 } })
     );
-    assert_eq!(w.ask(Request::Marks), Ok(Response::Marks { rules: vec![] }));
     file.timeouts = Some(Timeouts { tcp: 101, tcp_fin: 50, udp: 60 });
     load(&mut w, &file);
     let Ok(Response::Timeouts { timeouts }) = w.ask(Request::Timeouts) else { panic!() };
@@ -171,7 +148,7 @@ fn an_operators_timeouts_and_marks_stay_until_the_file_changes() {
 #[test]
 fn a_configuration_that_cannot_be_is_told_before() {
     let mut file = config(&[("192.0.2.1:80", &["127.0.0.1:8080", "224.0.0.1:80"])]);
-    file.marks = vec![rule("192.0.2.2", 40)];
+    file.marks = vec![MarkRule { ipv6: true, ..rule("192.0.2.2", 32) }];
     let messages: Vec<String> = Director::check(&file).into_iter().map(|r| r.message).collect();
     assert_eq!(messages.len(), 3, "{messages:?}");
 }

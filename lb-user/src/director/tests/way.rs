@@ -4,8 +4,8 @@ use lb_common::abi::{Hop, destination_flags};
 
 use super::world::*;
 use crate::api::{Neighbour, Request, Response};
-use crate::director::{Director, Effect, Event, NextHop, RequestId};
-use crate::model::Scheduler;
+use crate::director::{Director, Effect, Event, RequestId};
+use crate::model::{NextHop, Scheduler};
 use crate::plan::MapOp;
 
 const VIP: &str = "192.0.2.1:80";
@@ -16,7 +16,7 @@ fn ip(address: &str) -> std::net::IpAddr {
 }
 
 fn hop(last: u8, ifindex: u32) -> NextHop {
-    NextHop::Resolved { mac: [2, 0, 0, 0, 0, last], ifindex, gateway: None }
+    NextHop::Resolved { mac: [2, 0, 0, 0, 0, last], ifindex, gateway: None, mtu: 1500 }
 }
 
 fn one() -> World {
@@ -97,15 +97,6 @@ fn nat_by_an_interface_that_is_not_attached_is_warned_of() {
 }
 
 #[test]
-fn a_virtual_address_that_nobody_answers_for_is_warned_of() {
-    let mut w = one();
-    w.event(Event::Addresses([ip("198.51.100.1")].into()));
-    assert!(w.director.warnings()[0].contains("answers ARP for 192.0.2.1"));
-    w.event(Event::Addresses([ip("192.0.2.1")].into()));
-    assert_eq!(w.director.warnings(), [] as [&str; 0]);
-}
-
-#[test]
 fn an_address_that_becomes_the_directors_own_is_local() {
     let mut w = one();
     w.does(add(tcp(VIP), destination("198.51.100.12:8080", 1)));
@@ -165,4 +156,33 @@ fn a_restarted_director_goes_on_with_the_hops_it_finds() {
     assert_eq!(hops_of(&mut anew, Event::Observed(observed, Box::default())), []);
     assert_eq!(hops_of(&mut anew, Event::NextHop { address, next_hop: unresolved() }), []);
     assert_eq!(hops_of(&mut anew, Event::Waited(address)), [Hop::UNRESOLVED], "nobody answered in time");
+}
+
+#[test]
+fn the_mtu_goes_with_the_way_and_never_widens_before_it() {
+    let mut w = one();
+    assert_eq!(w.element(RS).1.mtu, 1500);
+    let id = w.element(RS).0;
+    w.ops.clear();
+    let by = |ifindex, mtu| Event::NextHop {
+        address: ip("198.51.100.11"),
+        next_hop: NextHop::Resolved { mac: [2, 0, 0, 0, 0, 11], ifindex, gateway: None, mtu },
+    };
+    w.event(by(2, 1400));
+    assert_eq!(std::mem::take(&mut w.ops), [MapOp::SetMtu { id, mtu: 1400 }]);
+    w.event(by(3, 1300));
+    let ops = std::mem::take(&mut w.ops);
+    assert!(matches!(ops[..], [MapOp::SetMtu { mtu: 1300, .. }, MapOp::SetHop { .. }]), "{ops:?}");
+    w.event(by(2, 1500));
+    let ops = std::mem::take(&mut w.ops);
+    assert!(matches!(ops[..], [MapOp::SetHop { .. }, MapOp::SetMtu { mtu: 1500, .. }]), "{ops:?}");
+    // A restarted lbd, which knows nothing yet, leaves it.
+    let before = w.element(RS).1;
+    w.is_settled();
+    assert_eq!(w.element(RS).1, before);
+    w.event(Event::NextHop {
+        address: ip("198.51.100.11"),
+        next_hop: NextHop::Unresolved { why: "gone".into() },
+    });
+    assert_eq!(w.element(RS).1.mtu, 0);
 }

@@ -1,173 +1,21 @@
-//! Maps in memory: what the executor and the data path do to them, with the order of operations checked.
+//! A director with maps in memory and surroundings that answer.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use lb_common::abi::{
-    Counters, Counts, Destination, FwmarkKey, Interface, MarkRule, NONE, Schedule, Settings,
-    destination_flags,
-};
-use lb_common::hash::prefilter_bit;
-use lb_common::reason::Reason;
+use lb_common::abi::{Destination, LocalityKey, NONE};
 use lb_common::sched::{self, Subject};
-use lb_common::tables::{Count, Direction, Tables, Walk};
+use lb_common::tables::Tables as _;
 
+use super::maps::Maps;
 use crate::api::{Refusal, Request, Response, ServiceView};
-use crate::director::{Director, Effect, Event, Link, Live, Memory, NextHop, RequestId};
+use crate::director::{Director, Effect, Event, Link, Live, Memory, RequestId};
 use crate::model::{
-    DestinationSpec, ForwardingMethod, Netmask, Protocol, Scheduler, SchedulerFlags, ServiceKey, ServiceSpec,
+    DestinationSpec, ForwardingMethod, Netmask, NextHop, Protocol, Scheduler, SchedulerFlags, ServiceKey,
+    ServiceSpec,
 };
-use crate::plan::{Capacity, Layout, MapOp, Observed, destination_address};
-
-/// What lies in the maps, with what packets change of it.
-#[derive(Default)]
-pub(super) struct Maps {
-    pub(super) layout: Layout,
-    pub(super) schedules: RefCell<BTreeMap<u32, Schedule>>,
-    pub(super) counts: RefCell<BTreeMap<u32, Counts>>,
-    pub(super) counters: RefCell<BTreeMap<u32, Counters>>,
-    pub(super) synchronized: Cell<u32>,
-}
-
-impl Maps {
-    fn execute(&mut self, op: &MapOp) {
-        match op {
-            MapOp::PutDestination { id, fresh, .. } => {
-                let named = self.layout.services.values().any(|s| self.layout.slots(s).contains(id));
-                assert!(!named, "a destination is written whole while a slot names it");
-                if *fresh {
-                    self.counts.borrow_mut().remove(id);
-                    self.counters.borrow_mut().remove(id);
-                }
-            }
-            MapOp::PutSlots { first, ids } => {
-                for service in self.layout.services.values().filter(|s| s.slots != 0) {
-                    let (start, end) = (service.first_slot, service.first_slot + service.slots);
-                    let written = *first + ids.len() as u32;
-                    assert!(
-                        written <= start || end <= *first,
-                        "slots are written while a service names them"
-                    );
-                }
-            }
-            _ => {}
-        }
-        self.layout.apply(op);
-        self.check();
-    }
-
-    /// What must hold after every single operation.
-    fn check(&self) {
-        for (key, service) in &self.layout.services {
-            let ids = self.layout.slots(service);
-            assert_eq!(ids.len(), service.slots as usize, "{key}: slots that nobody wrote");
-            for id in ids {
-                let d =
-                    self.layout.destinations.get(id).expect("a slot names a destination that is not in use");
-                assert_ne!(d.flags & destination_flags::IN_USE, 0);
-            }
-            if let ServiceKey::Address { address: SocketAddr::V4(a), .. } = key {
-                let bit = prefilter_bit(u32::from_le_bytes(a.ip().octets()));
-                let word = self.layout.prefilter[(bit >> 6) as usize];
-                assert_ne!(word >> (bit & 63) & 1, 0, "{key}: the prefilter passes it by");
-            }
-        }
-    }
-
-    pub(super) fn count(&self, id: u32, which: Count, delta: i32) {
-        self.add_count(id, which, delta as u32);
-    }
-}
-
-impl Live for Maps {
-    fn schedule(&self, service: u32) -> Schedule {
-        self.schedules.borrow().get(&service).copied().unwrap_or_default()
-    }
-    fn counts(&self, destination: u32) -> Counts {
-        self.counts.borrow().get(&destination).copied().unwrap_or_default()
-    }
-    fn counters(&self, destination: u32) -> Counters {
-        self.counters.borrow().get(&destination).copied().unwrap_or_default()
-    }
-    fn synchronize(&self) {
-        self.synchronized.set(self.synchronized.get() + 1);
-    }
-}
-
-/// What schedulers read; nothing else of the data path runs here.
-impl Tables for Maps {
-    fn now(&self) -> u32 {
-        0
-    }
-    fn settings(&self) -> Option<&Settings> {
-        Some(&self.layout.settings)
-    }
-    fn interface(&self, _: u32) -> Option<&Interface> {
-        None
-    }
-    fn interface_at(&self, _: u16) -> Option<&Interface> {
-        None
-    }
-    fn prefilter(&self, word: u32) -> u64 {
-        self.layout.prefilter[word as usize]
-    }
-    fn mark_rule(&self, n: u32) -> Option<&MarkRule> {
-        self.layout.marks.get(n as usize)
-    }
-    fn fwmark(&self, _: &FwmarkKey) -> Option<&lb_common::abi::Service> {
-        None
-    }
-    fn slot(&self, index: u32) -> Option<u32> {
-        let (first, ids) = self.layout.extents.range(..=index).next_back()?;
-        ids.get((index - first) as usize).copied()
-    }
-    fn destination(&self, id: u32) -> Option<&Destination> {
-        self.layout.destinations.get(&id)
-    }
-    fn load(&self, id: u32) -> (u32, u32, bool) {
-        let c = Live::counts(self, id);
-        (c.active, c.inactive, c.overload != 0)
-    }
-    fn add_count(&self, id: u32, which: Count, delta: u32) -> u32 {
-        let mut counts = self.counts.borrow_mut();
-        let c = counts.entry(id).or_default();
-        let field = match which {
-            Count::Active => &mut c.active,
-            Count::Inactive => &mut c.inactive,
-            Count::Persistent => &mut c.persistent,
-        };
-        *field = field.wrapping_add(delta);
-        c.active + c.inactive
-    }
-    fn set_overload(&self, _: u32, _: bool) {}
-    fn schedule(&self, service: u32) -> Schedule {
-        Live::schedule(self, service)
-    }
-    fn swap_schedule(&self, service: u32, old: Schedule, new: Schedule) -> bool {
-        if Live::schedule(self, service) != old {
-            return false;
-        }
-        self.schedules.borrow_mut().insert(service, new);
-        true
-    }
-    fn account(&self, _: u32, _: Direction, _: u32) {}
-    fn account_connection(&self, destination: u32) {
-        self.counters.borrow_mut().entry(destination).or_default().connections += 1;
-    }
-    fn count(&self, _: Reason) {}
-    fn icmp_allowed(&self, _: u32) -> bool {
-        true
-    }
-    fn walk<W: Walk>(&self, count: u32, walk: &mut W) {
-        for i in 0..count {
-            if walk.step(self, i) {
-                break;
-            }
-        }
-    }
-}
+use crate::plan::{Capacity, MapOp, Observed, destination_address, wide};
 
 /// A director with its maps and its surroundings.
 pub(super) struct World {
@@ -182,6 +30,8 @@ pub(super) struct World {
     /// Operations since the last [`World::ops`].
     pub(super) ops: Vec<MapOp>,
     pub(super) unwatched: Vec<IpAddr>,
+    /// The last addresses asked about.
+    pub(super) asked: Option<BTreeSet<IpAddr>>,
     next: u64,
 }
 
@@ -204,6 +54,7 @@ impl World {
             replies: BTreeMap::new(),
             ops: Vec::new(),
             unwatched: Vec::new(),
+            asked: None,
             next: 0,
         };
         world.start();
@@ -247,7 +98,11 @@ impl World {
             schedules: services.iter().map(|(_, s)| (s.id, Live::schedule(&self.maps, s.id))).collect(),
             services,
             destinations: layout.destinations.iter().map(|(id, d)| (*id, *d)).collect(),
-            marks: layout.marks.clone(),
+            marks: [false, true].map(|ipv6| {
+                let (first, rules) = layout.settings.mark_list(ipv6);
+                let list = layout.marks.get(&first).filter(|_| rules != 0);
+                list.map(|l| l.to_vec()).unwrap_or_default()
+            }),
             settings: layout.settings,
             prefilter: layout.prefilter.clone(),
             capacity: self.capacity,
@@ -275,6 +130,7 @@ impl World {
                     later.extend([Event::NextHop { address, next_hop }, Event::Waited(address)]);
                 }
                 Effect::Unwatch(address) => self.unwatched.push(address),
+                Effect::Ask(addresses) => self.asked = Some(addresses),
                 Effect::Persist => {}
             }
         }
@@ -327,7 +183,8 @@ impl World {
     ) -> Option<(u32, SocketAddr)> {
         let service = self.maps.layout.services.get(key)?;
         let (client, client_port) = (folded(client.ip()), client.port());
-        let subject = Subject { client, client_port, address: folded(address) };
+        let key = LocalityKey { service: service.id, epoch: service.scheduler_word, address: wide(address) };
+        let subject = Subject { key, client, address: folded(address), now: 0, client_port };
         let id = sched::select(&self.maps, service, &subject);
         if id == NONE {
             return None;
@@ -368,7 +225,7 @@ fn by_last_byte(address: IpAddr) -> NextHop {
         IpAddr::V4(a) => a.octets()[3],
         IpAddr::V6(a) => a.octets()[15],
     };
-    NextHop::Resolved { mac: [2, 0, 0, 0, 0, last], ifindex: 2, gateway: None }
+    NextHop::Resolved { mac: [2, 0, 0, 0, 0, last], ifindex: 2, gateway: None, mtu: 1500 }
 }
 
 pub(super) fn tcp(address: &str) -> ServiceKey {
@@ -384,6 +241,7 @@ pub(super) fn service(key: ServiceKey, scheduler: Scheduler) -> ServiceSpec {
         netmask: if key.is_ipv6() { Netmask::V6(128) } else { Netmask::V4(u32::MAX) },
         one_packet: false,
         persistence_engine: None,
+        mh_table_size: None,
     }
 }
 

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::gettid;
 
-use crate::netlink::{NetEvent, Netlink, NextHop};
+use crate::model::NextHop;
+use crate::netlink::{NetEvent, Netlink};
 
 /// MAC of the real server at first.
 pub(super) const SERVER: [u8; 6] = [2, 0, 0, 0, 0, 0x11];

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use etherparse::PacketBuilder;
 use lb_common::abi::{
-    Destination, FwmarkKey, Hop, Interface, MarkRule, Schedule, Service, Settings, destination_flags,
-    service_flags,
+    Destination, FwmarkKey, Hop, Interface, LocalityKey, LocalityRef, MarkRule, Schedule, Service, Settings,
+    destination_flags, service_flags,
 };
 use lb_common::conn::tcp;
 use lb_common::family::{Family as _, V4, V6};
@@ -90,6 +90,15 @@ impl Tables for World<'_> {
     }
     fn swap_schedule(&self, service: u32, old: Schedule, new: Schedule) -> bool {
         self.mapped.swap_schedule(service, old, new)
+    }
+    fn locality(&self, key: &LocalityKey) -> Option<LocalityRef> {
+        self.mapped.locality(key)
+    }
+    fn remember(&self, key: &LocalityKey, member: u64, now: u32) {
+        self.mapped.remember(key, member, now);
+    }
+    fn random(&self) -> u32 {
+        self.mapped.random()
     }
     fn account(&self, destination: u32, direction: Direction, bytes: u32) {
         self.mapped.account(destination, direction, bytes);

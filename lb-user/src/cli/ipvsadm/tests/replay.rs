@@ -15,23 +15,6 @@ struct Recorded {
     stderr: String,
 }
 
-/// Schedulers of the recorded kernel that this version has not: refused with words of our own, and
-/// their lines are not listed.
-const LATER: [&str; 2] = ["mh", "lblcr"];
-
-fn uses_later(line: &str) -> bool {
-    line.split([' ', ',']).any(|word| LATER.contains(&word))
-}
-
-/// What the recording says, as far as this version can print it.
-fn expected(recorded: &Recorded) -> Printed {
-    let mut out = String::new();
-    for line in recorded.stdout.split_inclusive('\n').filter(|line| !uses_later(line.trim_end())) {
-        out.push_str(line);
-    }
-    Printed { code: recorded.rc, out, err: recorded.stderr.clone() }
-}
-
 /// The lines of a listing in an order of our own, for those whose order is the kernel's hash.
 fn unordered(text: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = text.lines().collect();
@@ -51,18 +34,13 @@ fn the_recorded_commands_print_what_was_recorded() {
             scenario = &recorded.scenario;
             director = Director::default();
         }
-        // The rest of that scenario lists a service that cannot be made.
-        if !recorded.cmd.starts_with("ipvsadm") || scenario == "scheduler-lblcr" {
+        if !recorded.cmd.starts_with("ipvsadm") {
             continue;
         }
         assert_eq!(recorded.user, "root");
         let got = shell(&mut director, &recorded.cmd, &recorded.stdin);
-        let mut want = expected(recorded);
-        if uses_later(&recorded.cmd) {
-            assert_eq!(got.code, 255);
-            assert!(got.err.contains("is not in this version\nhint: use one of rr, wrr"), "{}", got.err);
-            continue;
-        }
+        let mut want =
+            Printed { code: recorded.rc, out: recorded.stdout.clone(), err: recorded.stderr.clone() };
         if scenario == "sync-daemons" && !usage_or_empty(recorded) {
             // There is no sync yet: nothing starts, nothing is listed, nothing stops.
             if recorded.cmd.contains("--start") {
@@ -105,15 +83,7 @@ fn the_commands_of_the_recordings_with_traffic_are_taken() {
     let mut taken = 0;
     for case in scheduling {
         let mut director = Director::default();
-        let commands: Vec<&serde_json::Value> =
-            case.steps.iter().filter(|s| s["ipvsadm"].is_string()).collect();
-        // lblc, mh and twos are not in this version.
-        if commands
-            .iter()
-            .any(|s| ["-s lblc", "-s mh", "-s twos"].iter().any(|o| s["ipvsadm"].to_string().contains(o)))
-        {
-            continue;
-        }
+        let commands = case.steps.iter().filter(|s| s["ipvsadm"].is_string());
         for step in commands {
             let line = step["ipvsadm"].as_str().unwrap();
             let got = shell(&mut director, line, "");

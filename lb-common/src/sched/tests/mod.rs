@@ -1,153 +1,46 @@
 //! Every scheduler against a slow model of its own, written from the rules of IPVS (ipvs-semantics §3)
 //! and not from the code; and against recordings of the kernel.
 
+mod locality;
+mod many;
+mod models;
+
 use std::collections::HashSet;
 
 use proptest::prelude::*;
 
+use self::models::{Memory, Server, after_edit, model};
 use super::{Scheduler, Subject, select};
-use crate::abi::{Counts, Destination, Hop, NONE, Schedule, Service, destination_flags};
+use crate::abi::{Counts, Destination, Hop, LocalityKey, NONE, Schedule, Service, destination_flags};
 use crate::tables::Tables as _;
 use crate::testing::{HostTables, fill, weights};
 
-/// A destination as a model sees it.
-#[derive(Debug, Clone, Copy)]
-struct Server {
-    weight: u32,
-    active: u32,
-    inactive: u32,
-    overloaded: bool,
-    resolved: bool,
+/// Ticks after which lblcr makes a set smaller.
+const EXPIRATION: u32 = 1000;
+
+/// What a scheduler looks at, at tick `now`.
+fn subject(client: u32, client_port: u16, address: u32, now: u32) -> Subject {
+    let [a, b, c, d] = address.to_be_bytes();
+    let key = LocalityKey { service: 5, epoch: 7, address: [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] };
+    Subject { key, client, address, now, client_port }
 }
 
-impl Server {
-    const fn is_usable(&self) -> bool {
-        self.weight > 0 && !self.overloaded && self.resolved
-    }
-}
-
-/// What a model remembers between two choices.
-#[derive(Debug, Clone)]
-struct Memory {
-    /// Index of the server used last; before the first one without.
-    last: Option<usize>,
-    /// Current weight of wrr.
-    current: i64,
-}
-
-/// rr: the list goes round; weights only say whether a server takes part.
-fn rr(servers: &[Server], memory: &mut Memory) -> Option<usize> {
-    let n = servers.len();
-    let start = memory.last.map_or(0, |last| last + 1);
-    let chosen = (0..n).map(|i| (start + i) % n).find(|&i| servers[i].is_usable())?;
-    memory.last = Some(chosen);
-    Some(chosen)
-}
-
-/// wrr, literally: `di`, `mw`, and a walk that lowers `cw` at the end of the list.
-fn wrr(servers: &[Server], memory: &mut Memory) -> Option<usize> {
-    let all: Vec<(u32, u32)> = (0..).zip(servers.iter().map(|s| s.weight)).collect();
-    let (di, max) = weights(&all);
-    let (di, mw) = (i64::from(di), i64::from(max) - (i64::from(di) - 1));
-    if max == 0 || !servers.iter().any(Server::is_usable) {
-        return None;
-    }
-    let mut cw = if memory.current == 0 { mw } else { memory.current };
-    let mut at = memory.last.map_or(0, |last| last + 1);
-    loop {
-        while at < servers.len() {
-            if servers[at].is_usable() && i64::from(servers[at].weight) >= cw {
-                *memory = Memory { last: Some(at), current: cw };
-                return Some(at);
-            }
-            at += 1;
-        }
-        at = 0;
-        cw -= di;
-        if cw <= 0 {
-            cw = mw;
-        }
-    }
-}
-
-/// The first of the usable servers of which none is smaller by `load` over `weight`.
-fn least(servers: &[Server], load: impl Fn(&Server) -> (u128, u128)) -> Option<usize> {
-    let usable: Vec<usize> = (0..servers.len()).filter(|&i| servers[i].is_usable()).collect();
-    let smaller = |a: usize, b: usize| {
-        let ((p, q), (r, s)) = (load(&servers[a]), load(&servers[b]));
-        p * s < r * q
-    };
-    usable.iter().copied().find(|&i| !usable.iter().any(|&other| smaller(other, i)))
-}
-
-fn overhead(s: &Server) -> u128 {
-    u128::from(s.active) * 256 + u128::from(s.inactive)
-}
-
-/// `hash_32(v, 8)`.
-fn hash(v: u32) -> usize {
-    ((u64::from(v) * 0x61C8_8647) as u32 >> 24) as usize
-}
-
-fn model(
-    scheduler: Scheduler,
-    flags: u8,
-    servers: &[Server],
-    memory: &mut Memory,
-    subject: &Subject,
-) -> Option<usize> {
-    let weight = |s: &Server| u128::from(s.weight);
-    match scheduler {
-        Scheduler::Rr => rr(servers, memory),
-        Scheduler::Wrr => wrr(servers, memory),
-        Scheduler::Lc => least(servers, |s| (overhead(s), 1)),
-        Scheduler::Wlc => least(servers, |s| (overhead(s), weight(s))),
-        Scheduler::Sed => least(servers, |s| (u128::from(s.active) + 1, weight(s))),
-        Scheduler::Nq => servers
-            .iter()
-            .position(|s| s.is_usable() && s.active == 0)
-            .or_else(|| least(servers, |s| (u128::from(s.active) + 1, weight(s)))),
-        Scheduler::Fo => least(servers, |s| (1, weight(s))),
-        Scheduler::Ovf => {
-            let free: Vec<Server> = servers
-                .iter()
-                .map(|s| if s.active > s.weight { Server { weight: 0, ..*s } } else { *s })
-                .collect();
-            least(&free, |s| (1, weight(s)))
-        }
-        Scheduler::Sh => {
-            let mut table = Vec::new();
-            while table.len() < 256 {
-                for (i, s) in servers.iter().enumerate() {
-                    table.extend(std::iter::repeat_n(i, (s.weight as usize).clamp(1, 256)));
-                }
-            }
-            let port = if flags & 2 != 0 { u32::from(subject.client_port) } else { 0 };
-            let bucket = |offset: usize| (offset + hash(port.wrapping_add(subject.client))) & 255;
-            let first = table[bucket(0)];
-            if servers[first].is_usable() {
-                return Some(first);
-            }
-            if flags & 1 == 0 {
-                return None;
-            }
-            (0..256).map(|i| table[bucket((i + bucket(0)) % 256)]).find(|&i| servers[i].is_usable())
-        }
-        Scheduler::Dh => {
-            let chosen = hash(subject.address) % 256 % servers.len();
-            servers[chosen].is_usable().then_some(chosen)
-        }
-    }
+/// A server that is there and does nothing.
+const fn idle(weight: u32) -> Server {
+    Server { weight, last_weight: weight, active: 0, inactive: 0, overloaded: false, resolved: true }
 }
 
 /// Tables with these servers, ids 3 and up, and their service.
 fn tables(scheduler: Scheduler, flags: u8, servers: &[Server]) -> (HostTables, Service) {
-    let mut tables = HostTables::new(4);
+    let mut tables = HostTables::with_room(4, servers.len() as u32 + 3, 100 + 16_384);
+    tables.settings.lblcr_expiration = EXPIRATION;
     for (id, server) in (3..).zip(servers) {
         tables.destinations[id] = Destination {
             hop: if server.resolved { Hop::new([2, 0, 0, 0, 0, 1], 1) } else { Hop::UNRESOLVED },
             flags: destination_flags::AVAILABLE | destination_flags::IN_USE,
             weight: server.weight,
+            service: 5,
+            order: 1000 + id as u64,
             ..Destination::default()
         };
         load(&tables, id, server);
@@ -165,9 +58,10 @@ fn load(tables: &HostTables, id: usize, server: &Server) {
 
 /// Writes the slots and the value of a service anew.
 fn renew(tables: &mut HostTables, service: &mut Service, servers: &[Server], start: Schedule) {
-    let members: Vec<(u32, u32)> = (3..).zip(servers.iter().map(|s| s.weight)).collect();
     let scheduler = Scheduler::from_u8(service.scheduler).unwrap();
-    let slots = fill(scheduler, &members);
+    let members: Vec<(u32, u32)> = (3..).zip(servers.iter().map(|s| s.weight)).collect();
+    let last: Vec<(u32, u32)> = (3..).zip(servers.iter().map(|s| s.last_weight)).collect();
+    let slots = fill(scheduler, if scheduler == Scheduler::Mh { &last } else { &members });
     service.first_slot = 100;
     service.slots = slots.len() as u32;
     (service.weight_step, service.weight_max) = weights(&members);
@@ -193,6 +87,7 @@ fn server() -> impl Strategy<Value = Server> {
     (weight, number(), number(), prop::bool::weighted(0.15), prop::bool::weighted(0.9)).prop_map(
         |(weight, active, inactive, overloaded, resolved)| Server {
             weight,
+            last_weight: weight,
             active,
             inactive,
             overloaded,
@@ -220,38 +115,21 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// Where a scheduler goes on when weights change (ip_vs_wrr.c: the walk starts from the head and its
-/// weight is cut; rr keeps its place).
-fn after_edit(scheduler: Scheduler, memory: &Memory, servers: &[Server]) -> Memory {
-    if scheduler != Scheduler::Wrr {
-        return memory.clone();
-    }
-    let all: Vec<(u32, u32)> = (0..).zip(servers.iter().map(|s| s.weight)).collect();
-    let (di, max) = weights(&all);
-    let mw = i64::from(max) - (i64::from(di) - 1);
-    let current = if memory.current > mw || memory.current == 0 {
-        mw
-    } else if di > 1 {
-        memory.current / i64::from(di) * i64::from(di) + 1
-    } else {
-        memory.current
-    };
-    Memory { last: None, current }
-}
-
 fn compare(scheduler: Scheduler, flags: u8, mut servers: Vec<Server>, changes: Vec<Change>) {
     let (mut tables, mut service) = tables(scheduler, flags, &servers);
-    let mut memory = Memory { last: None, current: 0 };
+    let mut memory = Memory::default();
     let mut generation = 1;
+    let mut now = 1_000_000_u32;
     for change in changes {
         match change {
             Change::Choose(seed) => {
                 for n in 0..2 * servers.len() as u32 + 3 {
-                    let subject = Subject {
-                        client: seed.wrapping_mul(n * 2 + 1),
-                        client_port: (seed >> 7) as u16 ^ n as u16,
-                        address: seed.rotate_left(n),
-                    };
+                    // Few addresses come again and again, many once.
+                    let address = if seed & 1 == 0 { n % 3 } else { seed.rotate_left(n) };
+                    let client = seed.wrapping_mul(n * 2 + 1);
+                    let subject = subject(client, (seed >> 7) as u16 ^ n as u16, address, now);
+                    now += seed % (EXPIRATION / 2);
+                    memory.random = tables.random_state();
                     let right = model(scheduler, flags, &servers, &mut memory, &subject);
                     let got = choose(&tables, &service, &subject);
                     assert_eq!(got, right, "{scheduler:?} flags {flags} {servers:?} {subject:?} {memory:?}");
@@ -260,7 +138,8 @@ fn compare(scheduler: Scheduler, flags: u8, mut servers: Vec<Server>, changes: V
             Change::Load(at, s) => {
                 let at = at.index(servers.len());
                 // The weight is the plan's to change.
-                servers[at] = Server { weight: servers[at].weight, ..s };
+                let Server { weight, last_weight, .. } = servers[at];
+                servers[at] = Server { weight, last_weight, ..s };
                 load(&tables, at + 3, &servers[at]);
                 tables.destinations[at + 3].hop =
                     if s.resolved { Hop::new([2, 0, 0, 0, 0, 1], 1) } else { Hop::UNRESOLVED };
@@ -268,6 +147,9 @@ fn compare(scheduler: Scheduler, flags: u8, mut servers: Vec<Server>, changes: V
             Change::Weight(at, weight) => {
                 let at = at.index(servers.len());
                 servers[at].weight = weight;
+                if weight != 0 {
+                    servers[at].last_weight = weight;
+                }
                 tables.destinations[at + 3].weight = weight;
                 memory = after_edit(scheduler, &memory, &servers);
                 generation += 1;
@@ -303,13 +185,12 @@ proptest! {
         // wrr must come down to any weight, however far below the greatest, within its bounded walk.
         let at = at.index(count);
         let servers: Vec<Server> = weights[..count].iter().enumerate().map(|(i, &weight)| Server {
-            weight: if i == at { weight.max(1) } else { weight },
-            active: 0, inactive: 0, overloaded: i != at, resolved: true,
+            overloaded: i != at, ..idle(if i == at { weight.max(1) } else { weight })
         }).collect();
-        for scheduler in [Scheduler::Rr, Scheduler::Wrr, Scheduler::Lc, Scheduler::Wlc, Scheduler::Fo] {
+        for scheduler in Scheduler::ALL.into_iter().filter(|s| !s.is_hash()) {
             let (tables, service) = tables(scheduler, 0, &servers);
             for _ in 0..rounds {
-                prop_assert_eq!(choose(&tables, &service, &Subject { client: 0, client_port: 0, address: 0 }), Some(at));
+                prop_assert_eq!(choose(&tables, &service, &subject(0, 0, 0, 0)), Some(at));
             }
         }
     }
@@ -324,7 +205,7 @@ fn numbers_and_names_are_those_of_all() {
         assert!(names.insert(scheduler.name()));
     }
     assert_eq!(Scheduler::from_u8(Scheduler::ALL.len() as u8), None);
-    assert_eq!(Scheduler::from_name("mh"), None);
+    assert_eq!(Scheduler::from_name("maglev"), None);
 }
 
 #[test]
@@ -332,23 +213,20 @@ fn a_service_without_destinations_has_none() {
     for scheduler in Scheduler::ALL {
         let tables = HostTables::new(4);
         let service = Service { scheduler: scheduler as u8, ..Service::default() };
-        let subject = Subject { client: 1, client_port: 2, address: 3 };
+        let subject = subject(1, 2, 3, 4);
         assert_eq!(select(&tables, &service, &subject), NONE);
     }
     let strange = Service { scheduler: 200, slots: 1, ..Service::default() };
-    let subject = Subject { client: 1, client_port: 2, address: 3 };
+    let subject = subject(1, 2, 3, 4);
     assert_eq!(select(&HostTables::new(4), &strange, &subject), NONE);
 }
 
 #[test]
 fn the_walk_of_wrr_is_the_textbooks() {
     let walk = |weights: &[u32], n: usize| -> Vec<usize> {
-        let servers: Vec<Server> = weights
-            .iter()
-            .map(|&weight| Server { weight, active: 0, inactive: 0, overloaded: false, resolved: true })
-            .collect();
+        let servers: Vec<Server> = weights.iter().map(|&weight| idle(weight)).collect();
         let (tables, service) = tables(Scheduler::Wrr, 0, &servers);
-        let subject = Subject { client: 0, client_port: 0, address: 0 };
+        let subject = subject(0, 0, 0, 0);
         (0..n).map(|_| choose(&tables, &service, &subject).unwrap()).collect()
     };
     // A A B A B C A B C (ipvs-semantics §3).
@@ -361,9 +239,8 @@ fn the_walk_of_wrr_is_the_textbooks() {
 /// The generation tells a state of other slots: the scheduler starts from the service's own.
 #[test]
 fn a_state_of_another_generation_is_not_used() {
-    let server = Server { weight: 1, active: 0, inactive: 0, overloaded: false, resolved: true };
-    let (tables, mut service) = tables(Scheduler::Rr, 0, &[server; 3]);
-    let subject = Subject { client: 0, client_port: 0, address: 0 };
+    let (tables, mut service) = tables(Scheduler::Rr, 0, &[idle(1); 3]);
+    let subject = subject(0, 0, 0, 0);
     assert_eq!(choose(&tables, &service, &subject), Some(0));
     assert_eq!(choose(&tables, &service, &subject), Some(1));
     service.start = Schedule::new(2, 0, 0).0;
