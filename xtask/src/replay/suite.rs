@@ -25,9 +25,10 @@ pub(crate) const SUITE: &[Entry] = &[
             "one-packet-and-flags",
             "timeouts",
             "list-options",
-            // As far as they use what exists: tunnels and persistence engines are refused (see `refused`).
+            // As far as they use what exists: tunnels are refused (see `refused`).
             "save-restore",
             "listings-with-servers",
+            "families-protocols",
         ],
     },
     Entry {
