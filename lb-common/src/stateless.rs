@@ -7,7 +7,6 @@
 //! daemon's sweep clears the bit when the bucket is empty.
 
 use crate::abi::{NONE, Service, Settings};
-use crate::conn::protocol;
 use crate::connect::{is_masq, is_one_packet, locate};
 use crate::family::Family;
 use crate::flow_table::{Entry, gate};
@@ -21,18 +20,12 @@ pub(crate) const FOLLOWS: u32 = 1;
 /// It may be of one, or it is nobody's: by itself it opens nothing.
 pub(crate) const INTRUDES: u32 = 2;
 
-/// What a packet that is not a TCP opener has to do with connections without an entry. Not inlined: a stack frame of
+/// What a packet that is not a TCP opener has to do with connections without an entry: [`NO`] or [`FOLLOWS`]. Not inlined: a stack frame of
 /// its own.
 #[inline(never)]
 pub(crate) fn of<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut Opening<F>) -> u32 {
     match home::<F, T>(tables, settings, opening) {
-        Some(home) if home.gate() & gate::STATELESS != 0 => {
-            if opening.packet.protocol == protocol::TCP {
-                INTRUDES
-            } else {
-                FOLLOWS
-            }
-        }
+        Some(home) if home.gate() & gate::STATELESS != 0 => FOLLOWS,
         _ => NO,
     }
 }

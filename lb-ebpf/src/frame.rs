@@ -7,8 +7,9 @@ use lb_common::frame::{Frame, MAX_SUMMED, MAX_WORDS, Raw};
 
 use crate::tables::forget;
 
-/// No header that is read or written lies further in than this; tells the verifier the range.
-const MAX_OFFSET: u32 = 512;
+/// Nothing that is read or written lies further in than this: the largest frames that drivers take. Tells the verifier
+/// the range.
+const MAX_OFFSET: u32 = 9216;
 
 /// The frame of a context. Its bounds are read once and again after every change of them; reading them for
 /// each access would keep the compiler from seeing that one check covers another.
