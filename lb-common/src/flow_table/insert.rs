@@ -183,7 +183,7 @@ pub fn settle<T: Table>(
         room.replaced = true;
     }
     let displaced = below(0, which);
-    let bits = room.word.0 | Word::DISPLACED * displaced as u32 | Word::OVERFLOWED * (which >> 1) as u32;
+    let bits = room.word.0 | (Word::DISPLACED * displaced as u32) | (Word::OVERFLOWED * (which >> 1) as u32);
     let word = Word(bits | u32::from(old.generation().wrapping_add(1)) << 16);
     entry.write(body);
     if displaced != 0

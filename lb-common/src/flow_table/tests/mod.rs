@@ -350,7 +350,7 @@ fn overflow_takes_what_two_buckets_cannot_and_gives_it_back() {
     }
     assert_eq!(there.len(), 5 * WAYS as usize, "every slot of a bucket and four overflow buckets");
     let gate = || table.bucket(0).unwrap().gate();
-    assert_eq!(gate(), 4 * WAYS << 16);
+    assert_eq!(gate(), (4 * WAYS) << 16);
     for n in &refused {
         assert!(find(&table, &key(*n), table.place(&key(*n))).is_none());
     }
