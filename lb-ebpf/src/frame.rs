@@ -124,16 +124,19 @@ impl Frame for KernelFrame {
     }
 
     #[inline(always)]
-    fn pair(&self, offset: u32) -> Option<[u8; 2]> {
+    fn fetch<T: Raw>(&self, offset: u32) -> Option<T> {
         if offset > MAX_OFFSET {
             return None;
         }
         let p = self.data + offset as usize;
-        if beyond::<2>(p) > self.end {
-            return None;
-        }
+        let end = match size_of::<T>() {
+            1 => beyond::<1>(p),
+            2 => beyond::<2>(p),
+            4 => beyond::<4>(p),
+            _ => beyond::<8>(p),
+        };
         // SAFETY: inside the frame by the check.
-        Some(unsafe { *(p as *const u16) }.to_ne_bytes())
+        (end <= self.end).then(|| unsafe { *(p as *const T) })
     }
 
     #[inline(always)]
