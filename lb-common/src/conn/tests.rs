@@ -48,7 +48,7 @@ fn event(flags: u8) -> Option<&'static str> {
 #[test]
 fn every_step_is_that_of_the_tables() {
     let settings = Settings { flags: 0, ..Settings::default() };
-    hold(TABLES, |direction, flags, state| tcp::next(direction, flags, state));
+    hold(TABLES, tcp::next);
     hold(TABLES, |direction, flags, state| next_tcp(&settings, direction, flags, state));
 }
 

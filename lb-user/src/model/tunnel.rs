@@ -52,9 +52,9 @@ impl FromStr for OuterNetwork {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
         };
-        let address: IpAddr = address.parse().map_err(|_| ())?;
+        let address: IpAddr = address.parse().ok().ok_or(())?;
         let prefix = match prefix {
-            Some(prefix) => prefix.parse().map_err(|_| ())?,
+            Some(prefix) => prefix.parse().ok().ok_or(())?,
             None if address.is_ipv6() => 128,
             None => 32,
         };

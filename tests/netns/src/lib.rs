@@ -13,6 +13,7 @@
 //! Traffic stays inside the namespaces, in the address blocks of RFC 5737 and RFC 3849.
 
 pub mod agent;
+pub mod decap;
 pub mod director;
 pub mod document;
 pub mod download;

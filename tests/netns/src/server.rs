@@ -13,7 +13,7 @@ use crate::process::Process;
 use crate::{Site, interrupt};
 
 /// Debian's interpreter, not whatever a version manager put in front of it.
-pub(crate) const PYTHON: &str = "/usr/bin/python3";
+pub const PYTHON: &str = "/usr/bin/python3";
 
 const SCRIPT: &str = concat!(include_str!("../files/blob.py"), "\n", include_str!("../files/server.py"));
 

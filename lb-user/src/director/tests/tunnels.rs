@@ -79,10 +79,10 @@ fn without_an_address_to_send_from_a_tunnel_is_unresolved() {
         |source| NextHop::Resolved { mac: [2, 0, 0, 0, 0, 12], ifindex: 2, gateway: None, mtu: 1400, source };
     w.event(Event::NextHop { address, next_hop: hop(None) });
     assert!(!value(&w).hop.is_resolved());
-    let other = Some("198.51.100.2".parse().unwrap());
-    w.event(Event::NextHop { address, next_hop: hop(other) });
+    let other: IpAddr = "198.51.100.2".parse().unwrap();
+    w.event(Event::NextHop { address, next_hop: hop(Some(other)) });
     let v = value(&w);
-    assert_eq!((v.hop.is_resolved(), v.mtu, v.tunnel_source), (true, 1400, wide(other.unwrap())));
+    assert_eq!((v.hop.is_resolved(), v.mtu, v.tunnel_source), (true, 1400, wide(other)));
     let listed = w.list().remove(0).destinations.remove(0).neighbour;
     assert!(matches!(listed, Neighbour::Resolved { .. }), "{listed:?}");
 }
