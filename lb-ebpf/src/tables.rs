@@ -300,13 +300,18 @@ impl Tables for KernelTables {
         const { assert!(size_of::<W>() <= size_of::<maps::Scratch>()) };
         let Some(cell) = maps::SCRATCH.get_ptr_mut(WALK) else { return };
         let cell = cell.cast::<W>();
+        // The kernel puts the loop's code in place of the call and compares all 64 bits, while to the compiler the upper
+        // half of a 32-bit argument is whatever the register held.
+        let mut count = u64::from(count);
+        // SAFETY: a move of a register to itself: the widening stays.
+        unsafe { core::arch::asm!("{0} = {0}", inout(reg) count, options(pure, nomem, nostack)) };
         // The walk lies in a map while it goes on: kernels before 6.7 check a callback as if it ran once, and
         // would take branches away that only a later step takes, if its state were on the stack.
         // SAFETY: this CPU's own memory, large enough, in use once at a time; the callback has the signature
         // that bpf_loop calls.
         unsafe {
             core::ptr::copy_nonoverlapping(core::ptr::from_ref(walk), cell, 1);
-            bpf_loop(count, step::<W> as *mut core::ffi::c_void, core::ptr::null_mut(), 0);
+            bpf_loop(count as u32, step::<W> as *mut core::ffi::c_void, core::ptr::null_mut(), 0);
             // Copied in place: a value in between would be on the stack as well.
             core::ptr::copy_nonoverlapping(cell, core::ptr::from_mut(walk), 1);
         }
