@@ -79,10 +79,7 @@ pub fn director(ctx: XdpContext) -> u32 {
 /// Whether another program is to go on.
 #[inline(always)]
 const fn goes_on(action: Action) -> bool {
-    matches!(
-        action,
-        Action::Open | Action::Other | Action::Related | Action::Engine | Action::Encapsulate(_)
-    )
+    matches!(action, Action::Open | Action::Other | Action::Related | Action::Engine | Action::Encapsulate(_))
 }
 
 /// Does what a program says, in the program that goes on where there is one.
