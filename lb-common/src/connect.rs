@@ -31,15 +31,13 @@ pub(crate) fn schedule<F: Family, T: Store<F>>(
     opening: &mut Opening<F>,
 ) -> Verdict<F> {
     let (protocol, source_port) = (opening.packet.protocol, opening.packet.ports.source);
-    let mut stray = stateless::NO;
+    opening.stray = stateless::NO;
     if protocol != protocol::TCP || !opens(settings, opening.packet.tcp_flags) {
-        stray = stateless::of::<F, T>(tables, settings, opening);
-        if stray == stateless::NO && protocol == protocol::TCP {
+        stateless::ask::<F, T>(tables, settings, opening);
+        if opening.stray == stateless::NO && protocol == protocol::TCP {
             return Verdict::Pass(Reason::NotAnOpener);
         }
     }
-    // By way of memory: the verifier then follows one path from here.
-    opening.stray = crate::abi::through(&mut opening.room.cell, u64::from(stray)) as u32;
     let Some(service) = lookup::service(tables, settings, &opening.packet, opening.sender) else {
         return Verdict::Pass(Reason::NoService);
     };
@@ -55,7 +53,7 @@ pub(crate) fn schedule<F: Family, T: Store<F>>(
     opening.subject = subject(service, &opening.packet, opening.now);
     opening.destination = NONE;
     if is_persistent(service) {
-        opening.destination = persist::choose(tables, settings, opening, service);
+        persist::choose(tables, settings, opening, service);
     }
     if opening.stray != stateless::NO {
         stateless::follow(tables, settings, opening, service);
@@ -64,7 +62,9 @@ pub(crate) fn schedule<F: Family, T: Store<F>>(
         }
     }
     if opening.destination == NONE {
-        opening.destination = sched::select(tables, service, &opening.subject);
+        let id = sched::select(tables, service, &opening.subject);
+        // By way of memory: the verifier then follows one path from here.
+        opening.destination = crate::abi::through(&mut opening.room.cell, u64::from(id)) as u32;
         if opening.destination == NONE {
             return Verdict::Reply(IcmpError::PortUnreachable, Reason::NoDestination);
         }
@@ -73,13 +73,16 @@ pub(crate) fn schedule<F: Family, T: Store<F>>(
         // Counted, forwarded, forgotten (ip_vs_core.c: IP_VS_CONN_F_ONE_PACKET).
         tables.account_connection(opening.destination);
     } else {
-        let failed = enter(tables, settings, opening);
-        if failed == 0 {
+        enter(tables, settings, opening);
+        if opening.failed == 0 {
             tables.account_connection(opening.destination);
-        } else if stateless::go(tables, settings, opening, service) == 0 {
-            return Verdict::Drop(failure(failed));
         } else {
-            tables.count(failure(failed));
+            let reason = failure(opening.failed);
+            stateless::go(tables, settings, opening, service);
+            if opening.destination == NONE {
+                return Verdict::Drop(reason);
+            }
+            tables.count(reason);
         }
     }
     let id = opening.destination;
@@ -100,11 +103,13 @@ pub(crate) const fn is_masq(destination: &Destination) -> bool {
     destination.method == ForwardingMethod::Masq as u8 && destination.flags & destination_flags::LOCAL == 0
 }
 
-/// Makes the connection's entries and counts it; 0, [`LOST`], [`FULL`]. Not inlined: a stack frame of its own.
+/// Makes the connection's entries and counts it; `opening.failed` 0, [`LOST`], [`FULL`]. Not inlined: a stack frame of
+/// its own.
 #[inline(never)]
 fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut Opening<F>) -> u32 {
     let id = opening.destination;
-    let Some(destination) = tables.destination(id) else { return FULL };
+    opening.failed = FULL;
+    let Some(destination) = tables.destination(id) else { return 0 };
     let masq = is_masq(destination);
     let port = real_port(destination.port, opening.packet.ports.destination);
     opening.table = FlowTable::Connections;
@@ -136,12 +141,13 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
         opening.body.port = opening.packet.ports.destination;
         // Until the route back is known, the way the packet came serves.
         opening.body.link = opening.sender.0;
-        if retire::<F, T>(tables, settings, opening) != 0 {
+        retire::<F, T>(tables, settings, opening);
+        if opening.room.replaced {
             uncount::<F, T>(tables, settings, &opening.room.removed);
         }
-        let failed = insert(tables, settings, opening);
-        if failed != 0 {
-            return failed;
+        insert(tables, settings, opening);
+        if opening.failed != 0 {
+            return 0;
         }
         opening.body.key = F::key(
             opening.packet.source,
@@ -179,12 +185,12 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
         opening.body.link = opening.link;
     }
     locate::<F, T>(tables, settings, opening);
-    let failed = insert(tables, settings, opening);
+    insert(tables, settings, opening);
     if masq {
-        pair::<F, T>(tables, settings, opening, failed);
+        pair::<F, T>(tables, settings, opening);
     }
-    if failed != 0 {
-        return failed;
+    if opening.failed != 0 {
+        return 0;
     }
     let which = if conn::is_active(opening.packet.protocol, state) { Count::Active } else { Count::Inactive };
     let total = tables.add_count(id, which, 1);
@@ -211,25 +217,26 @@ const fn failure(code: u32) -> Reason {
 
 /// Locates a reply entry's key and removes the entry that has it: the same client port came through another
 /// virtual service, and the newer connection has the replies. It may be a connection of its own, which the real
-/// server opened: 1 where the caller is to take `opening.room.removed` off the counts. Not inlined: a stack frame
-/// of its own.
+/// server opened: `opening.room.replaced` where the caller is to take `opening.room.removed` off the counts. Not
+/// inlined: a stack frame of its own.
 #[inline(never)]
 fn retire<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut Opening<F>) -> u32 {
     locate::<F, T>(tables, settings, opening);
     let view = View::<F, T>::new(tables, settings, FlowTable::Connections);
-    match flow_table::seek(&view, &opening.body.key, opening.room.place) {
-        Some(old) => u32::from(flow_table::remove(&view, old, &mut opening.room.removed)),
-        None => 0,
+    opening.room.replaced = false;
+    if let Some(old) = flow_table::seek(&view, &opening.body.key, opening.room.place) {
+        opening.room.replaced = flow_table::remove(&view, old, &mut opening.room.removed);
     }
+    0
 }
 
 /// Ties the reply entry to the entry just made, or takes it away where that failed. Not inlined: a stack frame of
 /// its own.
 #[inline(never)]
-fn pair<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &Opening<F>, failed: u32) -> u32 {
+fn pair<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &Opening<F>) -> u32 {
     let view = View::<F, T>::new(tables, settings, FlowTable::Connections);
     if let Some(reply) = flow_table::at(&view, opening.body.peer, opening.body.peer_generation) {
-        if failed == 0 {
+        if opening.failed == 0 {
             reply.entry.set_peer(opening.slot, opening.generation);
         } else {
             flow_table::discard(&view, reply);
@@ -249,18 +256,14 @@ pub(crate) fn locate<F: Family, T: Store<F>>(
     0
 }
 
-/// Inserts at the place that was located and takes what was replaced off the counts; 0, [`LOST`] or [`FULL`].
+/// Inserts at the place that was located and takes what was replaced off the counts; `request.failed` 0, [`LOST`] or
+/// [`FULL`].
 #[inline(always)]
-pub(crate) fn insert<F: Family, T: Store<F>>(
-    tables: &T,
-    settings: &Settings,
-    request: &mut Opening<F>,
-) -> u32 {
-    let code = put(tables, settings, request);
+pub(crate) fn insert<F: Family, T: Store<F>>(tables: &T, settings: &Settings, request: &mut Opening<F>) {
+    put(tables, settings, request);
     if request.room.replaced {
         uncount::<F, T>(tables, settings, &request.room.removed);
     }
-    code
 }
 
 /// Inserts. Not inlined: three callers, and a stack frame of its own; BPF functions return scalars only,
@@ -268,15 +271,17 @@ pub(crate) fn insert<F: Family, T: Store<F>>(
 #[inline(never)]
 fn put<F: Family, T: Store<F>>(tables: &T, settings: &Settings, request: &mut Opening<F>) -> u32 {
     let view = View::<F, T>::new(tables, settings, request.table);
-    match flow_table::insert(&view, &request.body, request.state, request.bits, &mut request.room) {
-        Insertion::Inserted { word, slot } => {
-            request.slot = slot;
-            request.generation = word.generation();
-            0
-        }
-        Insertion::Lost => LOST,
-        Insertion::Full => FULL,
-    }
+    request.failed =
+        match flow_table::insert(&view, &request.body, request.state, request.bits, &mut request.room) {
+            Insertion::Inserted { word, slot } => {
+                request.slot = slot;
+                request.generation = word.generation();
+                0
+            }
+            Insertion::Lost => LOST,
+            Insertion::Full => FULL,
+        };
+    0
 }
 
 /// Whether a TCP segment may open a connection.

@@ -42,7 +42,7 @@ fn key<F: Family>(packet: &Packet<F>, service: &Service) -> F::Key {
 /// Bit of [`Service::prefix`]: templates of the service are of every port (port 0, or FTP).
 pub const EVERY_PORT: u32 = 1 << 31;
 
-/// The destination of a new connection of a persistent service, [`NONE`] without; `opening.link` becomes
+/// `opening.destination` of a new connection of a persistent service, [`NONE`] without; `opening.link` becomes
 /// that to its template. Not inlined: a stack frame of its own.
 #[inline(never)]
 pub(crate) fn choose<F: Family, T: Store<F>>(
@@ -68,17 +68,21 @@ pub(crate) fn choose<F: Family, T: Store<F>>(
                 entry.set_timeout(service.persistence);
             }
             opening.link = link_of(slot, found.word.generation());
-            return id;
+            opening.destination = id;
+            return 0;
         }
         if flow_table::discard(&view, found) {
             tables.add_count(id, Count::Persistent, u32::MAX);
         }
     }
     let id = sched::select(tables, service, &opening.subject);
+    // By way of memory: the verifier then follows one path from here.
+    let id = crate::abi::through(&mut opening.room.cell, u64::from(id)) as u32;
     if id == NONE {
-        return NONE;
+        return 0;
     }
-    let Some(destination) = tables.destination(id) else { return NONE };
+    let Some(destination) = tables.destination(id) else { return 0 };
+    opening.destination = id;
     opening.state = state::NONE;
     opening.bits = Word::WEAK;
     let body = &mut opening.body;
@@ -93,7 +97,8 @@ pub(crate) fn choose<F: Family, T: Store<F>>(
     body.port = if service.prefix & EVERY_PORT != 0 { [0, 0] } else { destination.port };
     body.link = 0;
     body.mark = 0;
-    if insert(tables, settings, opening) == 0 {
+    insert(tables, settings, opening);
+    if opening.failed == 0 {
         // Also where another CPU has replaced it meanwhile, which takes it off the count.
         tables.add_count(id, Count::Persistent, 1);
         if let Some(found) = flow_table::at(&view, opening.slot, opening.generation) {
@@ -102,7 +107,7 @@ pub(crate) fn choose<F: Family, T: Store<F>>(
             opening.link = link_of(opening.slot, opening.generation);
         }
     }
-    id
+    0
 }
 
 /// Whether a template may still be used (ip_vs_conn.c: ip_vs_check_template). Overload and weight 0 do

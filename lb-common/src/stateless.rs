@@ -21,23 +21,19 @@ pub(crate) const FOLLOWS: u32 = 1;
 /// It may be of one, or it is nobody's: by itself it opens nothing.
 pub(crate) const INTRUDES: u32 = 2;
 
-/// What a packet that is not a TCP opener has to do with connections without an entry. Not inlined: a stack frame of
-/// its own.
+/// Finds out what a packet that is not a TCP opener has to do with connections without an entry: `opening.stray`. Not
+/// inlined: a stack frame of its own.
 #[inline(never)]
-pub(crate) fn of<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut Opening<F>) -> u32 {
-    match home::<F, T>(tables, settings, opening) {
-        Some(home) if home.gate() & gate::STATELESS != 0 => {
-            if opening.packet.protocol == protocol::TCP {
-                INTRUDES
-            } else {
-                FOLLOWS
-            }
-        }
-        _ => NO,
+pub(crate) fn ask<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut Opening<F>) -> u32 {
+    if let Some(home) = home::<F, T>(tables, settings, opening)
+        && home.gate() & gate::STATELESS != 0
+    {
+        opening.stray = if opening.packet.protocol == protocol::TCP { INTRUDES } else { FOLLOWS };
     }
+    0
 }
 
-/// Directs a packet of which [`of`] said that it may be of a connection without an entry to where that went:
+/// Directs a packet of which [`ask`] said that it may be of a connection without an entry to where that went:
 /// `opening.destination`, which stays as it is where the packet's own template knows, and is [`NONE`] where no such
 /// connection can be. Not inlined: as above.
 #[inline(never)]
@@ -59,8 +55,8 @@ pub(crate) fn follow<F: Family, T: Store<F>>(
     0
 }
 
-/// Directs a packet whose connection got no entry: `opening.destination`, and remembers that it goes without; 0 where it
-/// cannot. Not inlined: as above.
+/// Directs a packet whose connection got no entry: `opening.destination`, and remembers that it goes without; [`NONE`]
+/// where it cannot. Not inlined: as above.
 #[inline(never)]
 pub(crate) fn go<F: Family, T: Store<F>>(
     tables: &T,
@@ -73,15 +69,11 @@ pub(crate) fn go<F: Family, T: Store<F>>(
         opening.destination = choose::<F, T>(tables, settings, opening, service);
     }
     if tables.destination(opening.destination).is_none_or(is_masq) {
-        return 0;
+        opening.destination = NONE;
+    } else if let Some(home) = home::<F, T>(tables, settings, opening) {
+        home.mark_gate(gate::STATELESS);
     }
-    match home::<F, T>(tables, settings, opening) {
-        Some(home) => {
-            home.mark_gate(gate::STATELESS);
-            1
-        }
-        None => 0,
-    }
+    0
 }
 
 /// Way 0 of the home bucket of the packet's flow.

@@ -6,7 +6,7 @@ use crate::abi::{
     Destination, FwmarkKey, Hop, Interface, LocalityKey, LocalityRef, MarkRule, Schedule, Service, Settings,
 };
 use crate::family::{Family, Ports};
-use crate::flow_table::{self, Body, Entry, Place, Room, Score, Table};
+use crate::flow_table::{self, Body, Entry, Place, Room, Table};
 use crate::parse::Packet;
 use crate::reason::Reason;
 use crate::sched::Subject;
@@ -157,6 +157,8 @@ pub struct Opening<F: Family> {
     pub generation: u16,
     /// Bits of its word.
     pub bits: u32,
+    /// 0, or why it did not get in.
+    pub failed: u32,
     /// Slot it went to.
     pub slot: u32,
 }
@@ -217,18 +219,18 @@ impl<F: Family, T: Store<F>> Table for View<'_, F, T> {
     }
 
     #[inline(always)]
-    fn pick(&self, place: &Place, now: u32) -> Score {
-        pick::<F, T>(self.tables, self.settings, self.table, place, now)
+    fn pick(&self, room: &mut Room<F::Key>, now: u32) {
+        pick::<F, T>(self.tables, self.settings, self.table, room, now);
     }
 
     #[inline(always)]
-    fn settle(&self, body: &Body<F::Key>, room: &mut Room<F::Key>) -> u32 {
-        settle::<F, T>(self.tables, self.settings, self.table, body, room)
+    fn settle(&self, body: &Body<F::Key>, room: &mut Room<F::Key>) {
+        settle::<F, T>(self.tables, self.settings, self.table, body, room);
     }
 
     #[inline(always)]
-    fn twins(&self, room: &Room<F::Key>, key: &F::Key) -> u64 {
-        twins::<F, T>(self.tables, self.settings, self.table, room, key)
+    fn twins(&self, room: &mut Room<F::Key>, key: &F::Key) {
+        twins::<F, T>(self.tables, self.settings, self.table, room, key);
     }
 }
 
@@ -251,10 +253,11 @@ fn pick<F: Family, T: Store<F>>(
     tables: &T,
     settings: &Settings,
     table: FlowTable,
-    place: &Place,
+    room: &mut Room<F::Key>,
     now: u32,
-) -> Score {
-    flow_table::pick(&View::<F, T>::new(tables, settings, table), place, now)
+) -> u32 {
+    flow_table::pick(&View::<F, T>::new(tables, settings, table), room, now);
+    0
 }
 
 /// The second step of an insertion.
@@ -266,7 +269,8 @@ fn settle<F: Family, T: Store<F>>(
     body: &Body<F::Key>,
     room: &mut Room<F::Key>,
 ) -> u32 {
-    flow_table::settle(&View::<F, T>::new(tables, settings, table), body, room)
+    flow_table::settle(&View::<F, T>::new(tables, settings, table), body, room);
+    0
 }
 
 /// The third step of an insertion.
@@ -275,10 +279,11 @@ fn twins<F: Family, T: Store<F>>(
     tables: &T,
     settings: &Settings,
     table: FlowTable,
-    room: &Room<F::Key>,
+    room: &mut Room<F::Key>,
     key: &F::Key,
-) -> u64 {
-    flow_table::twins(&View::<F, T>::new(tables, settings, table), room, key)
+) -> u32 {
+    flow_table::twins(&View::<F, T>::new(tables, settings, table), room, key);
+    0
 }
 
 /// Ports of a template key: client port 0.

@@ -268,12 +268,14 @@ fn blank<F: Family>() -> Opening<F> {
             best: 0,
             word: Word(0),
             slot: 0,
+            twins: 0,
             cell: 0,
         },
         table: FlowTable::Connections,
         state: 0,
         generation: 0,
         bits: 0,
+        failed: 0,
         slot: 0,
     }
 }

@@ -65,12 +65,14 @@ pub(super) fn blank<F: Family>() -> Opening<F> {
             best: 0xa5a5,
             word: Word(0xa5a5_a5a5),
             slot: 0xa5a5,
+            twins: 0xa5a5,
             cell: 0xa5a5,
         },
         table: FlowTable::Templates,
         state: 0xa5,
         generation: 0xa5a5,
         bits: 0xa5a5_a5a5,
+        failed: 0xa5a5,
         slot: 0xa5a5,
     }
 }
