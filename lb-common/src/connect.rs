@@ -4,7 +4,7 @@ use crate::abi::{
     Destination, LocalityKey, NONE, Service, Settings, connection_flags, destination_flags, service_flags,
     settings_flags,
 };
-use crate::conn::{self, protocol, tcp, udp};
+use crate::conn::{self, Direction as Way, Every, protocol, sctp, tcp, udp};
 use crate::direct::{Verdict, is_persistent, real_port, to_destination};
 use crate::family::{Family, Ports};
 use crate::flow_table::{self, Entry, Insertion, Table, Word};
@@ -23,20 +23,17 @@ use crate::tables::{Count, Direction, FlowTable, Opening, Store, View};
 const FTP_DATA: [u8; 2] = 20_u16.to_be_bytes();
 
 /// A packet without connection (ip_vs_core.c: ip_vs_schedule and the protocols' conn_schedule):
-/// `opening.packet`.
+/// `opening.packet`. `KNOWN`: what a persistence engine makes of it is in `opening.call`.
 #[inline(always)]
-pub(crate) fn schedule<F: Family, T: Store<F>>(
+pub(crate) fn schedule<const KNOWN: bool, F: Family, T: Store<F>>(
     tables: &T,
     settings: &Settings,
     opening: &mut Opening<F>,
 ) -> Verdict<F> {
     let (protocol, source_port) = (opening.packet.protocol, opening.packet.ports.source);
-    opening.stray = stateless::NO;
-    if protocol != protocol::TCP || !opens(settings, opening.packet.tcp_flags) {
-        stateless::ask::<F, T>(tables, settings, opening);
-        if opening.stray == stateless::NO && protocol == protocol::TCP {
-            return Verdict::Pass(Reason::NotAnOpener);
-        }
+    stateless::ask::<F, T>(tables, settings, opening);
+    if opening.stray == stateless::REFUSED {
+        return Verdict::Pass(Reason::NotAnOpener);
     }
     let Some(service) = lookup::service(tables, settings, &opening.packet, opening.sender) else {
         return Verdict::Pass(Reason::NoService);
@@ -53,6 +50,14 @@ pub(crate) fn schedule<F: Family, T: Store<F>>(
     opening.subject = subject(service, &opening.packet, opening.now);
     opening.destination = NONE;
     if is_persistent(service) {
+        if service.engine == 0 {
+            opening.call = 0;
+        } else if !KNOWN {
+            return Verdict::Engine;
+        } else if opening.call == 0 {
+            // Dropped without a word (ip_vs_core.c: ip_vs_schedule, *ignored = -1).
+            return Verdict::Drop(Reason::NoCallId);
+        }
         persist::choose(tables, settings, opening, service);
     }
     if opening.stray != stateless::NO {
@@ -111,16 +116,11 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
     opening.failed = FULL;
     let Some(destination) = tables.destination(id) else { return 0 };
     let masq = is_masq(destination);
-    let port = real_port(destination.port, opening.packet.ports.destination);
+    let port = real_port(destination.port, &opening.packet);
     opening.table = FlowTable::Connections;
     opening.state = 0;
     opening.bits = 0;
-    opening.body.key = F::key(
-        opening.packet.source,
-        opening.packet.destination,
-        opening.packet.ports,
-        opening.packet.protocol,
-    );
+    request_key(opening);
     opening.body.last_seen = opening.now;
     opening.body.timeout = NONE;
     opening.body.destination = id;
@@ -133,9 +133,7 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
     opening.body.mark = 0;
     if masq {
         // The entry by which packets from the real server are found.
-        let ports = Ports { source: port, destination: opening.packet.ports.source };
-        opening.body.key =
-            F::key(F::narrow(&destination.address), opening.packet.source, ports, opening.packet.protocol);
+        reply_key(opening, destination);
         opening.body.flags = connection_flags::REPLY;
         opening.body.address = F::wide(opening.packet.destination);
         opening.body.port = opening.packet.ports.destination;
@@ -149,12 +147,7 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
         if opening.failed != 0 {
             return 0;
         }
-        opening.body.key = F::key(
-            opening.packet.source,
-            opening.packet.destination,
-            opening.packet.ports,
-            opening.packet.protocol,
-        );
+        request_key(opening);
         opening.body.link = 0;
         opening.body.flags = connection_flags::MASQ;
         opening.body.peer = opening.slot;
@@ -162,23 +155,9 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
         opening.body.address = destination.address;
         opening.body.port = port;
     }
-    let state = if opening.packet.protocol == protocol::TCP {
-        let direction = if masq { tcp::Direction::Input } else { tcp::Direction::InputOnly };
-        conn::next_tcp(settings, direction, opening.packet.tcp_flags, tcp::NONE)
-    } else {
-        udp::ONE
-    };
-    // Half-open, whatever its packet says: one packet is no proof of a connection.
-    let stray = opening.stray != stateless::NO;
-    let state = if stray && state == tcp::ESTABLISHED { tcp::SYN_RECV } else { state };
-    // By way of memory: the verifier need not follow each state on its own from here.
-    let state = crate::abi::through(&mut opening.room.cell, u64::from(state)) as u8;
-    opening.state = state;
-    opening.bits = if masq { 0 } else { Word::IN_ONLY };
-    if opening.packet.protocol == protocol::UDP || tcp::is_weak(state) || stray {
-        opening.bits |= Word::WEAK;
-    }
-    opening.body.timeout = conn::timeout(settings, opening.packet.protocol, state);
+    let active = first_state(settings, opening, u32::from(masq));
+    // By way of memory: the verifier need not follow each on its own from here.
+    let active = crate::abi::through(&mut opening.room.cell, u64::from(active)) != 0;
     opening.body.mark = opening.mark;
     if opening.link != 0 {
         opening.body.flags |= connection_flags::CONTROLLED;
@@ -192,18 +171,35 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
     if opening.failed != 0 {
         return 0;
     }
-    let which = if conn::is_active(opening.packet.protocol, state) { Count::Active } else { Count::Inactive };
+    let which = if active { Count::Active } else { Count::Inactive };
     let total = tables.add_count(id, which, 1);
     if destination.upper != 0 && total >= destination.upper {
         tables.set_overload(id, true);
     }
     if opening.link != 0 {
         persist::add_child::<F, T>(tables, settings, opening.link, 1);
-        if opening.packet.protocol == protocol::TCP && state == tcp::ESTABLISHED {
+        if conn::is_assuring(opening.packet.protocol, opening.state) {
             // `sloppy_tcp`: established with its first packet.
             persist::assure::<F, T>(tables, settings, opening.link);
         }
     }
+    0
+}
+
+/// Makes the key of the packets from the client. Not inlined, as little of the stack as can be; so is the next one.
+#[inline(never)]
+fn request_key<F: Family>(opening: &mut Opening<F>) -> u32 {
+    let packet = &opening.packet;
+    opening.body.key = F::key(packet.source, packet.destination, packet.ports, packet.protocol);
+    0
+}
+
+/// Makes the key of the packets from the real server, whose port is in the body.
+#[inline(never)]
+fn reply_key<F: Family>(opening: &mut Opening<F>, destination: &Destination) -> u32 {
+    let ports = Ports { source: opening.body.port, destination: opening.packet.ports.source };
+    let (real, client) = (F::narrow(&destination.address), opening.packet.source);
+    opening.body.key = F::key(real, client, ports, opening.packet.protocol);
     0
 }
 
@@ -284,13 +280,40 @@ fn put<F: Family, T: Store<F>>(tables: &T, settings: &Settings, request: &mut Op
     0
 }
 
-/// Whether a TCP segment may open a connection.
+/// Fills in the state after the first packet, and what it makes of word and timeout; 1 where it counts as active. Not
+/// inlined: whatever the verifier learns of the protocol it need not remember.
+#[inline(never)]
+fn first_state<F: Family>(settings: &Settings, opening: &mut Opening<F>, masq: u32) -> u32 {
+    let protocol = opening.packet.protocol;
+    let (way, bits) = if masq != 0 { (Way::Input, 0) } else { (Way::InputOnly, Word::IN_ONLY) };
+    let state = if protocol == protocol::UDP {
+        udp::ONE
+    } else {
+        conn::next::<Every, F>(settings, &opening.packet, way, tcp::NONE)
+    };
+    // Half-open, whatever its packet says: one packet is no proof of a connection.
+    let stray = opening.stray != stateless::NO;
+    let state = match (stray, protocol, state) {
+        (true, protocol::TCP, tcp::ESTABLISHED) => tcp::SYN_RECV,
+        (true, protocol::SCTP, sctp::ESTABLISHED) => sctp::INIT,
+        _ => state,
+    };
+    opening.state = state;
+    opening.bits = if conn::is_weak(protocol, state) || stray { bits | Word::WEAK } else { bits };
+    opening.body.timeout = conn::timeout(settings, protocol, state);
+    u32::from(conn::is_active(protocol, state))
+}
+
+/// Whether a packet may open a connection.
 #[inline(always)]
-fn opens(settings: &Settings, flags: u8) -> bool {
-    if settings.flags & settings_flags::SLOPPY_TCP != 0 {
-        return flags & tcp::flag::RST == 0;
+pub(crate) fn opens<F: Family>(settings: &Settings, packet: &Packet<F>) -> bool {
+    let is_sloppy = |flag| settings.flags & flag != 0;
+    match packet.protocol {
+        protocol::TCP if is_sloppy(settings_flags::SLOPPY_TCP) => packet.tcp_flags & tcp::flag::RST == 0,
+        protocol::TCP => tcp::is_opener(packet.tcp_flags),
+        protocol::SCTP => sctp::may_open(packet.sctp_event, is_sloppy(settings_flags::SLOPPY_SCTP)),
+        _ => true,
     }
-    tcp::is_opener(flags)
 }
 
 /// What the schedulers look at.

@@ -4,7 +4,7 @@
 //! may open one, service lookup, persistence, scheduler, insertion. Knows no map and no frame layout.
 
 use crate::abi::{Destination, Hop, Service, Settings, connection_flags, destination_flags, settings_flags};
-use crate::conn::{self, protocol, tcp, udp};
+use crate::conn::{self, Life, is_ipsec, protocol, sctp, tcp};
 use crate::family::Family;
 use crate::flow_table::{self, Entry, Found, Table, Word};
 use crate::frame::Frame;
@@ -29,6 +29,8 @@ pub enum Verdict<F: Family> {
     Forward(Forward<F>),
     /// Forwarded through the tunnel of a destination, by its id.
     Encapsulate(u32),
+    /// The service's persistence engine must see the payload first.
+    Engine,
 }
 
 /// How a packet is forwarded.
@@ -82,17 +84,18 @@ pub(crate) fn read<F: Parse, T: Store<F>, Fr: Frame>(
     Ok((F::packet_quick(frame, network)?, interface.mac))
 }
 
-/// Decides about a packet whose connection is in the table; `None`: it has none.
+/// Decides about a packet of the protocols of `L` whose connection is in the table; `None`: it has none.
 #[inline(always)]
-pub(crate) fn direct<F: Family, T: Store<F>>(
+pub(crate) fn direct<L: Life, F: Family, T: Store<F>>(
     tables: &T,
     settings: &Settings,
     packet: &Packet<F>,
 ) -> Option<Verdict<F>> {
     let view = View::<F, T>::new(tables, settings, FlowTable::Connections);
-    let key = F::key_by_word(packet.source, packet.destination, packet.port_word, packet.protocol);
+    let protocol = L::of_connection(packet.protocol);
+    let key = F::key_by_word(packet.source, packet.destination, packet.port_word, protocol);
     let found = flow_table::find(&view, &key, view.place(&key))?;
-    existing(tables, settings, tables.now(), packet, found)
+    existing::<L, F, T>(tables, settings, tables.now(), packet, found)
 }
 
 /// The prefilter (architecture decision 7): whether a service, mark or NAT real server may have one of
@@ -109,7 +112,7 @@ fn concerns_us<F: Family, T: Store<F>>(tables: &T, network: Network<F>) -> bool 
 
 /// A packet whose key is in the table; `None` where the entry turned out not to be its connection.
 #[inline(always)]
-fn existing<F: Family, T: Store<F>>(
+fn existing<L: Life, F: Family, T: Store<F>>(
     tables: &T,
     settings: &Settings,
     now: u32,
@@ -119,7 +122,7 @@ fn existing<F: Family, T: Store<F>>(
     let entry = found.entry;
     let flags = entry.flags();
     if flags & connection_flags::REPLY != 0 {
-        return reply(tables, settings, now, packet, found);
+        return reply::<L, F, T>(tables, settings, now, packet, found);
     }
     let id = entry.destination();
     let over = flow_table::expired(now, entry.last_seen(), entry.timeout());
@@ -127,7 +130,7 @@ fn existing<F: Family, T: Store<F>>(
         return None;
     }
     let Some(destination) = tables.destination(id) else { return Some(Verdict::Drop(Reason::Internal)) };
-    let mut over = over || is_reused(settings, packet, found.word, flags, destination);
+    let mut over = over || is_reused::<L, F>(settings, packet, found.word, flags, destination);
     if destination.flags & destination_flags::AVAILABLE == 0 && !over {
         if !expires(settings, packet) {
             // Silently, and without a new lease of life (ip_vs_core.c; expire_nodest_conn = 0).
@@ -141,7 +144,7 @@ fn existing<F: Family, T: Store<F>>(
     }
     let direction =
         if found.word.has(Word::IN_ONLY) { tcp::Direction::InputOnly } else { tcp::Direction::Input };
-    advance(tables, settings, now, packet, found, direction);
+    advance::<L, F, T>(tables, settings, now, packet, found, direction);
     tables.account(id, Direction::In, packet.length);
     Some(to_destination(id, destination, packet))
 }
@@ -160,15 +163,16 @@ fn expires<F: Family>(settings: &Settings, packet: &Packet<F>) -> bool {
 /// is_new_conn_expected), but never on a controlled one; with `expire_nodest_conn` also on any whose destination
 /// is quiesced.
 #[inline(always)]
-fn is_reused<F: Family>(
+fn is_reused<L: Life, F: Family>(
     settings: &Settings,
     packet: &Packet<F>,
     word: Word,
     flags: u16,
     destination: &Destination,
 ) -> bool {
-    // UDP has no flags.
-    if !tcp::is_opener(packet.tcp_flags) {
+    // Other protocols than TCP have no flags.
+    let is_sctp = !L::COMMON && sctp::is_opener(packet.sctp_event);
+    if !tcp::is_opener(packet.tcp_flags) && !is_sctp {
         return false;
     }
     if settings.flags & settings_flags::EXPIRE_NODEST != 0 && destination.weight == 0 {
@@ -176,6 +180,9 @@ fn is_reused<F: Family>(
     }
     if settings.reuse_mode == 0 || flags & connection_flags::CONTROLLED != 0 {
         return false;
+    }
+    if is_sctp {
+        return word.state() == sctp::CLOSED;
     }
     match word.state() {
         tcp::TIME_WAIT | tcp::CLOSE => true,
@@ -186,7 +193,7 @@ fn is_reused<F: Family>(
 
 /// A packet from a real server (NAT).
 #[inline(always)]
-fn reply<F: Family, T: Store<F>>(
+fn reply<L: Life, F: Family, T: Store<F>>(
     tables: &T,
     settings: &Settings,
     now: u32,
@@ -210,7 +217,7 @@ fn reply<F: Family, T: Store<F>>(
         return None;
     }
     let id = forward.entry.destination();
-    advance(tables, settings, now, packet, forward, tcp::Direction::Output);
+    advance::<L, F, T>(tables, settings, now, packet, forward, tcp::Direction::Output);
     tables.account(id, Direction::Out, packet.length);
     let address = F::narrow(&address);
     let hop =
@@ -273,7 +280,7 @@ fn look_up_hop<F: Family, T: Store<F>>(
 
 /// The protocol's step, the timeout of the state after it, and the time of the packet.
 #[inline(always)]
-pub(crate) fn advance<F: Family, T: Store<F>>(
+fn advance<L: Life, F: Family, T: Store<F>>(
     tables: &T,
     settings: &Settings,
     now: u32,
@@ -282,21 +289,19 @@ pub(crate) fn advance<F: Family, T: Store<F>>(
     direction: tcp::Direction,
 ) {
     let old = found.word;
-    // Nearly every packet first. UDP has no flags, so this is TCP.
+    let entry = found.entry;
+    // Nearly every packet first. Other protocols have no flags, so this is TCP.
     let timeout = if tcp::is_steady(packet.tcp_flags, old.state()) {
         conn::timeout(settings, protocol::TCP, tcp::ESTABLISHED)
+    } else if !L::COMMON && is_ipsec(packet.protocol) {
+        entry.timeout()
     } else {
-        let state = if packet.protocol == protocol::TCP {
-            conn::next_tcp(settings, direction, packet.tcp_flags, old.state())
-        } else {
-            udp::MORE
-        };
+        let state = conn::next::<L, F>(settings, packet, direction, old.state());
         if state != old.state() {
             step(tables, settings, packet.protocol, found, state);
         }
         conn::timeout(settings, packet.protocol, state)
     };
-    let entry = found.entry;
     if entry.timeout() != timeout {
         entry.set_timeout(timeout);
     }
@@ -316,7 +321,7 @@ fn step<F: Family, T: Store<F>>(
 ) {
     let old = found.word;
     let mut new = old.with_state(state);
-    if !(protocol == protocol::TCP && tcp::is_weak(state)) {
+    if !conn::is_weak(protocol, state) {
         new = new.without(Word::WEAK);
     }
     // Read before the swap, which says that they are still this connection's.
@@ -330,7 +335,7 @@ fn step<F: Family, T: Store<F>>(
         tables.add_count(id, up, 1);
         tables.add_count(id, down, u32::MAX);
     }
-    if state == tcp::ESTABLISHED && flags & connection_flags::CONTROLLED != 0 {
+    if conn::is_assuring(protocol, state) && flags & connection_flags::CONTROLLED != 0 {
         crate::persist::assure::<F, T>(tables, settings, link);
     }
 }
@@ -371,16 +376,22 @@ pub(crate) fn to_destination<F: Family>(
             hop,
             rewrite: Rewrite::Destination,
             address: F::narrow(&destination.address),
-            port: real_port(destination.port, packet.ports.destination),
+            port: real_port(destination.port, packet),
         }),
         _ => Verdict::Drop(Reason::MethodUnsupported),
     }
 }
 
-/// The destination's own port, or the packet's where it has none.
+/// The port at the destination: its own, or the packet's where it has none. SCTP keeps the packet's: with another one
+/// the checksum over the whole packet would have to be made anew. The daemon takes no such destination; one of a mark
+/// may have a port for other protocols.
 #[inline(always)]
-pub(crate) const fn real_port(own: [u8; 2], packet: [u8; 2]) -> [u8; 2] {
-    if u16::from_ne_bytes(own) == 0 { packet } else { own }
+pub(crate) fn real_port<F: Family>(own: [u8; 2], packet: &Packet<F>) -> [u8; 2] {
+    if u16::from_ne_bytes(own) == 0 || packet.protocol == protocol::SCTP {
+        packet.ports.destination
+    } else {
+        own
+    }
 }
 
 /// A service's tag for ports: whether the service takes every port.

@@ -18,6 +18,11 @@ pub trait Family: Copy + 'static {
     }
     /// The same with both ports in one word, as they lie in the packet.
     fn key_by_word(source: Self::Address, destination: Self::Address, ports: u32, protocol: u8) -> Self::Key;
+    /// The key of a template of a persistence engine, whose packets `hash` tells from others of the same client: never
+    /// an ordinary key. Its own inverse.
+    fn engine(key: &Self::Key, hash: u64) -> Self::Key;
+    /// Whether a key is one of [`Family::engine`].
+    fn is_engine(key: &Self::Key) -> bool;
     /// Protocol of a key.
     fn protocol(key: &Self::Key) -> u8;
     /// The address in the first bytes of sixteen.
@@ -76,6 +81,9 @@ const fn rest(ports: u32, protocol: u8) -> u64 {
     ports as u64 | (protocol as u64) << 32
 }
 
+/// Bit of the last word of a key: it is one of a persistence engine.
+const ENGINE_KEY: u64 = 1 << 56;
+
 /// IPv4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct V4;
@@ -94,6 +102,16 @@ impl Family for V4 {
         let addresses =
             u64::from(u32::from_le_bytes(source)) | u64::from(u32::from_le_bytes(destination)) << 32;
         FlowKey4 { addresses, rest: rest(ports, protocol) }
+    }
+    #[inline(always)]
+    fn engine(key: &FlowKey4, hash: u64) -> FlowKey4 {
+        // In the client's address, its port, which a template has not, and above the protocol.
+        let rest = (hash >> 32) & 0xffff | hash >> 48 << 40 | ENGINE_KEY;
+        FlowKey4 { addresses: key.addresses ^ hash & 0xffff_ffff, rest: key.rest ^ rest }
+    }
+    #[inline(always)]
+    fn is_engine(key: &FlowKey4) -> bool {
+        key.rest & ENGINE_KEY != 0
     }
     #[inline(always)]
     fn protocol(key: &FlowKey4) -> u8 {
@@ -156,6 +174,16 @@ impl Family for V6 {
     #[inline(always)]
     fn key_by_word(source: [u64; 2], destination: [u64; 2], ports: u32, protocol: u8) -> FlowKey6 {
         FlowKey6 { source, destination, rest: rest(ports, protocol) }
+    }
+    #[inline(always)]
+    fn engine(key: &FlowKey6, hash: u64) -> FlowKey6 {
+        let [a, b] = key.source;
+        let source = [a ^ hash, b ^ hash.rotate_left(32)];
+        FlowKey6 { source, destination: key.destination, rest: key.rest ^ ENGINE_KEY }
+    }
+    #[inline(always)]
+    fn is_engine(key: &FlowKey6) -> bool {
+        key.rest & ENGINE_KEY != 0
     }
     #[inline(always)]
     fn protocol(key: &FlowKey6) -> u8 {

@@ -17,9 +17,11 @@ pub const MAX_SUMMED: u32 = 9216;
 pub trait Frame: Sized {
     /// Reads a native word at `offset`, which need not be aligned.
     fn get<T: Raw>(&self, offset: u32) -> Option<T>;
-    /// Reads two bytes; for loops, where the compiler would make of [`Frame::get`] what verifiers refuse.
-    fn pair(&self, offset: u32) -> Option<[u8; 2]> {
-        self.get::<u16>(offset).map(u16::to_ne_bytes)
+    /// The same for places that vary, in loops and behind headers of any length: each access is checked by itself. Of
+    /// [`Frame::get`] and [`Frame::put`] the compiler may leave out a check that another one implies by arithmetic which
+    /// verifiers do not follow.
+    fn fetch<T: Raw>(&self, offset: u32) -> Option<T> {
+        self.get(offset)
     }
     /// Writes a native word at `offset`.
     fn put<T: Raw>(&mut self, offset: u32, value: T) -> Option<()>;

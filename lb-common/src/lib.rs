@@ -36,6 +36,7 @@ pub mod reason;
 pub mod related;
 pub mod run;
 pub mod sched;
+pub mod sip;
 pub mod stateless;
 pub mod tables;
 #[cfg(any(test, feature = "testing"))]

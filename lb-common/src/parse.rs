@@ -7,7 +7,7 @@ use core::mem::offset_of;
 use network_types::eth::EthHdr;
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
-use crate::conn::protocol;
+use crate::conn::{Common, Life, is_ipsec, protocol, sctp};
 use crate::family::{Family, Ports, V4, V6};
 use crate::frame::Frame;
 use crate::reason::Reason;
@@ -72,8 +72,10 @@ pub struct Packet<F: Family> {
     pub port_word: u32,
     /// IP protocol.
     pub protocol: u8,
-    /// Flags byte of the TCP header, 0 for UDP.
+    /// Flags byte of the TCP header, 0 for others.
     pub tcp_flags: u8,
+    /// Event of an SCTP packet ([`sctp::event`]), 0 for others.
+    pub sctp_event: u8,
     /// Time to live or hop limit.
     pub ttl: u8,
     /// Where the transport header starts, bytes from the start of the frame; at most 74.
@@ -88,18 +90,18 @@ pub trait Parse: Family {
     fn network<Fr: Frame>(frame: &Fr) -> Option<Network<Self>>;
     /// Whether it carries ICMP of the family, by the first header alone.
     fn is_icmp<Fr: Frame>(frame: &Fr) -> bool;
-    /// Reads the rest.
+    /// Reads the rest, of a packet of the protocols of `L`.
     ///
     /// # Errors
     /// The reason why the packet cannot be balanced.
-    fn packet<Fr: Frame>(frame: &Fr, network: Network<Self>) -> Result<Packet<Self>, Reason>;
-    /// The same with a way of its own for the common header: quicker, in twice the code.
+    fn packet<L: Life, Fr: Frame>(frame: &Fr, network: Network<Self>) -> Result<Packet<Self>, Reason>;
+    /// The same for TCP and UDP, with a way of its own for the common header: quicker, in twice the code.
     ///
     /// # Errors
     /// As [`Parse::packet`].
     #[inline(always)]
     fn packet_quick<Fr: Frame>(frame: &Fr, network: Network<Self>) -> Result<Packet<Self>, Reason> {
-        Self::packet(frame, network)
+        Self::packet::<Common, Fr>(frame, network)
     }
 }
 
@@ -123,22 +125,22 @@ impl Parse for V4 {
     }
 
     #[inline(always)]
-    fn packet<Fr: Frame>(frame: &Fr, n: Network<Self>) -> Result<Packet<Self>, Reason> {
+    fn packet<L: Life, Fr: Frame>(frame: &Fr, n: Network<Self>) -> Result<Packet<Self>, Reason> {
         let vihl: u8 = frame.get(at!(Ipv4Hdr, vihl)).ok_or(Reason::Malformed)?;
         let header = u32::from(vihl & 0x0f) * 4;
         if vihl >> 4 != 4 || header < IPV4_LEN {
             return Err(Reason::Malformed);
         }
-        rest(frame, n, header)
+        rest::<L, Fr>(frame, n, header)
     }
 
     #[inline(always)]
     fn packet_quick<Fr: Frame>(frame: &Fr, n: Network<Self>) -> Result<Packet<Self>, Reason> {
         // Without options every offset is a constant.
         if frame.get::<u8>(at!(Ipv4Hdr, vihl)) == Some(PLAIN) {
-            return rest(frame, n, IPV4_LEN);
+            return rest::<Common, Fr>(frame, n, IPV4_LEN);
         }
-        Self::packet(frame, n)
+        Self::packet::<Common, Fr>(frame, n)
     }
 }
 
@@ -147,7 +149,7 @@ const PLAIN: u8 = 0x45;
 
 /// Reads what follows the addresses' check. `header` is the length of the IPv4 header.
 #[inline(always)]
-fn rest<Fr: Frame>(frame: &Fr, n: Network<V4>, header: u32) -> Result<Packet<V4>, Reason> {
+fn rest<L: Life, Fr: Frame>(frame: &Fr, n: Network<V4>, header: u32) -> Result<Packet<V4>, Reason> {
     let fragment: u16 = frame.get(at!(Ipv4Hdr, frags)).ok_or(Reason::Malformed)?;
     // RFC 791 section 3.1: more fragments, or an offset.
     if u16::from_be(fragment) & 0x3fff != 0 {
@@ -157,7 +159,7 @@ fn rest<Fr: Frame>(frame: &Fr, n: Network<V4>, header: u32) -> Result<Packet<V4>
     let length = u32::from(u16::from_be(length));
     let ttl: u8 = frame.get(at!(Ipv4Hdr, ttl)).ok_or(Reason::Malformed)?;
     let protocol: u8 = frame.get(at!(Ipv4Hdr, proto)).ok_or(Reason::Malformed)?;
-    transport(frame, n, protocol, ttl, ETH_LEN + header, length, header)
+    transport::<V4, L, Fr>(frame, n, protocol, ttl, ETH_LEN + header, length, header)
 }
 
 impl Parse for V6 {
@@ -177,7 +179,7 @@ impl Parse for V6 {
     }
 
     #[inline(always)]
-    fn packet<Fr: Frame>(frame: &Fr, n: Network<Self>) -> Result<Packet<Self>, Reason> {
+    fn packet<L: Life, Fr: Frame>(frame: &Fr, n: Network<Self>) -> Result<Packet<Self>, Reason> {
         let version: u8 = frame.get(ETH_LEN).ok_or(Reason::Malformed)?;
         if version >> 4 != 6 {
             return Err(Reason::Malformed);
@@ -192,13 +194,16 @@ impl Parse for V6 {
             44 => return Err(Reason::Fragment),
             _ => {}
         }
-        transport(frame, n, protocol, ttl, ETH_LEN + IPV6_LEN, length, IPV6_LEN)
+        transport::<V6, L, Fr>(frame, n, protocol, ttl, ETH_LEN + IPV6_LEN, length, IPV6_LEN)
     }
 }
 
+/// Port of ISAKMP, the connections that AH and ESP follow.
+const ISAKMP: Ports = Ports::new(500, 500);
+
 /// Reads the transport header. `at` is its place in the frame, `header` the bytes of IP before it.
 #[inline(always)]
-fn transport<F: Family, Fr: Frame>(
+fn transport<F: Family, L: Life, Fr: Frame>(
     frame: &Fr,
     n: Network<F>,
     protocol: u8,
@@ -210,12 +215,16 @@ fn transport<F: Family, Fr: Frame>(
     let minimum = match protocol {
         protocol::TCP => 20,
         protocol::UDP => 8,
+        // A common header and the header of a chunk (RFC 9260 section 3).
+        protocol::SCTP if !L::COMMON => SCTP_LEN + 4,
+        // At least the index of the association and the number of the packet (RFC 4302 and 4303, section 2).
+        protocol::AH | protocol::ESP if !L::COMMON => 8,
         _ => return Err(Reason::NotBalancedProtocol),
     };
     if length < header + minimum || !frame.has(ETH_LEN + length) {
         return Err(Reason::Malformed);
     }
-    let mut tcp_flags = 0;
+    let (mut tcp_flags, mut sctp_event) = (0, 0);
     if protocol == protocol::TCP {
         // Data offset and flags (RFC 9293 section 3.1) in one read.
         let both: u16 = frame.get(at + 12).ok_or(Reason::Malformed)?;
@@ -225,15 +234,21 @@ fn transport<F: Family, Fr: Frame>(
             return Err(Reason::Malformed);
         }
         tcp_flags = flags;
-    } else {
+    } else if L::COMMON || protocol == protocol::UDP {
         let udp: u16 = frame.get(at + 4).ok_or(Reason::Malformed)?;
         let udp = u32::from(u16::from_be(udp));
         if udp < 8 || header + udp > length {
             return Err(Reason::Malformed);
         }
+    } else if protocol == protocol::SCTP {
+        sctp_event = event(frame, at + SCTP_LEN, length + ETH_LEN).ok_or(Reason::Malformed)?;
     }
     // Read last: the checks above cover it.
-    let port_word = frame.get::<u32>(at).ok_or(Reason::Malformed)?;
+    let port_word = if !L::COMMON && is_ipsec(protocol) {
+        ISAKMP.word()
+    } else {
+        frame.get::<u32>(at).ok_or(Reason::Malformed)?
+    };
     Ok(Packet {
         source: n.source,
         destination: n.destination,
@@ -241,8 +256,31 @@ fn transport<F: Family, Fr: Frame>(
         port_word,
         protocol,
         tcp_flags,
+        sctp_event,
         ttl,
         transport: at,
         length,
     })
+}
+
+/// Bytes of an SCTP common header.
+const SCTP_LEN: u32 = 12;
+
+/// The event of an SCTP packet whose first chunk is at `at` and which ends at `end`.
+#[inline(always)]
+fn event<Fr: Frame>(frame: &Fr, at: u32, end: u32) -> Option<u8> {
+    // A chunk's type, flags and length in one read: a check of a single byte becomes one that the verifier learns
+    // nothing from.
+    let [kind, _, high, low] = frame.get::<u32>(at)?.to_ne_bytes();
+    let event = sctp::event(kind);
+    if !sctp::is_cookie(event) {
+        return Some(event);
+    }
+    let chunk = u32::from(u16::from_be_bytes([high, low]));
+    let next = at + ((chunk + 3) & !3);
+    if chunk < 4 || next + 4 > end {
+        return Some(event);
+    }
+    let [second, ..] = frame.get::<u32>(next)?.to_ne_bytes();
+    Some(if second == sctp::chunk::ABORT { sctp::ABORTED_COOKIE } else { event })
 }

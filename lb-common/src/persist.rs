@@ -39,6 +39,14 @@ fn key<F: Family>(packet: &Packet<F>, service: &Service) -> F::Key {
     F::key(client, packet.destination, ports, packet.protocol)
 }
 
+/// Makes the key of the packet's template. Not inlined: a stack frame of its own.
+#[inline(never)]
+fn template_key<F: Family>(opening: &mut Opening<F>, service: &Service) -> u32 {
+    let key = key(&opening.packet, service);
+    opening.body.key = if opening.call == 0 { key } else { F::engine(&key, opening.call) };
+    0
+}
+
 /// Bit of [`Service::prefix`]: templates of the service are of every port (port 0, or FTP).
 pub const EVERY_PORT: u32 = 1 << 31;
 
@@ -53,7 +61,7 @@ pub(crate) fn choose<F: Family, T: Store<F>>(
 ) -> u32 {
     let view = View::<F, T>::new(tables, settings, FlowTable::Templates);
     opening.table = FlowTable::Templates;
-    opening.body.key = key(&opening.packet, service);
+    template_key(opening, service);
     locate::<F, T>(tables, settings, opening);
     if let Some(found) = flow_table::seek(&view, &opening.body.key, opening.room.place) {
         let entry = found.entry;
@@ -95,7 +103,8 @@ pub(crate) fn choose<F: Family, T: Store<F>>(
         | if service.flags & service_flags::ONE_PACKET != 0 { connection_flags::ONE_PACKET } else { 0 };
     body.address = destination.address;
     body.port = if service.prefix & EVERY_PORT != 0 { [0, 0] } else { destination.port };
-    body.link = 0;
+    // Listings take the client's address out of the key by it.
+    body.link = opening.call;
     body.mark = 0;
     insert(tables, settings, opening);
     if opening.failed == 0 {

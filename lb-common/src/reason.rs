@@ -83,6 +83,8 @@ reasons! {
     /// The packet does not fit on the way to its destination. It might be fragmented, which XDP cannot: the stack,
     /// which could, would take a packet to a virtual address for its own.
     NotFragmented = 25, "not-fragmented", drop: true;
+    /// A service with persistence engine sip got what is no SIP message: no Call-ID was found.
+    NoCallId = 26, "no-call-id", drop: true;
 }
 
 #[cfg(test)]

@@ -194,7 +194,7 @@ pub(crate) fn translate<F: Related, Fr: Frame>(
     // Of TCP often only the first eight bytes are quoted; the checksum lies behind them, and is then not there to mend.
     if field != 0
         && field + 2 <= ETH_LEN + packet.length
-        && let Some(checksum) = frame.get::<u16>(field)
+        && let Some(checksum) = frame.fetch::<u16>(field)
         && !(quote.protocol == protocol::UDP && checksum == 0)
     {
         let mut new = inner.word(old_port, new_port).apply(checksum);
@@ -204,14 +204,14 @@ pub(crate) fn translate<F: Related, Fr: Frame>(
         frame.put(field, new)?;
         error = error.word(checksum, new);
     }
-    let checksum: u16 = frame.get(packet.transport + 2)?;
+    let checksum: u16 = frame.fetch(packet.transport + 2)?;
     frame.put(packet.transport + 2, error.apply(checksum))
 }
 
 /// Whether ports lead in the transport header, and the protocol is balanced.
 #[inline(always)]
 const fn has_ports(protocol: u8) -> bool {
-    matches!(protocol, protocol::TCP | protocol::UDP)
+    matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP)
 }
 
 /// The packet of an error of `length` bytes of IP, whose ICMP header is at `at`.
@@ -225,6 +225,7 @@ fn error<F: Family>(source: F::Address, destination: F::Address, ttl: u8, at: u3
         port_word: 0,
         protocol: if F::NUMBER == 4 { protocol::ICMP } else { protocol::ICMP6 },
         tcp_flags: 0,
+        sctp_event: 0,
         ttl,
         transport: at,
         length,
@@ -258,17 +259,17 @@ impl Related for V4 {
         let ttl: u8 = frame.get(ETH_LEN + field!(Ipv4Hdr, ttl)).ok_or(Reason::Malformed)?;
         let protocol: u8 = frame.get(ETH_LEN + field!(Ipv4Hdr, proto)).ok_or(Reason::Malformed)?;
         let at = ETH_LEN + header;
-        let kind: u8 = frame.get(at).ok_or(NOT_OURS)?;
+        let kind: u8 = frame.fetch(at).ok_or(NOT_OURS)?;
         // Destination unreachable, source quench, time exceeded: what ip_vs_in_icmp takes.
         if protocol != protocol::ICMP || !matches!(kind, 3 | 4 | 11) {
             return Err(NOT_OURS);
         }
         let network = at + ICMP_LEN;
-        let addresses: u64 = frame.get(network + field!(Ipv4Hdr, src_addr)).ok_or(NOT_OURS)?;
-        let vihl: u8 = frame.get(network).ok_or(NOT_OURS)?;
+        let addresses: u64 = frame.fetch(network + field!(Ipv4Hdr, src_addr)).ok_or(NOT_OURS)?;
+        let vihl: u8 = frame.fetch(network).ok_or(NOT_OURS)?;
         let header = u32::from(vihl & 0x0f) * 4;
-        let fragment: u16 = frame.get(network + field!(Ipv4Hdr, frags)).ok_or(NOT_OURS)?;
-        let protocol: u8 = frame.get(network + field!(Ipv4Hdr, proto)).ok_or(NOT_OURS)?;
+        let fragment: u16 = frame.fetch(network + field!(Ipv4Hdr, frags)).ok_or(NOT_OURS)?;
+        let protocol: u8 = frame.fetch(network + field!(Ipv4Hdr, proto)).ok_or(NOT_OURS)?;
         // Only the first fragment has ports.
         if vihl >> 4 != 4
             || header < IPV4_LEN
@@ -279,7 +280,7 @@ impl Related for V4 {
             return Err(NOT_OURS);
         }
         let transport = network + header;
-        let ports: u32 = frame.get(transport).ok_or(NOT_OURS)?;
+        let ports: u32 = frame.fetch(transport).ok_or(NOT_OURS)?;
         let [a, b, c, d, e, f, g, h] = addresses.to_ne_bytes();
         let quote = Quote {
             network,
@@ -308,7 +309,7 @@ impl Related for V4 {
         let inner = ChecksumUpdate::default().double(old, new);
         frame.put(quote.network + at, new)?;
         let field = quote.network + field!(Ipv4Hdr, check);
-        let checksum: u16 = frame.get(field)?;
+        let checksum: u16 = frame.fetch(field)?;
         let mended = inner.apply(checksum);
         frame.put(field, mended)?;
         Some((inner, inner.word(checksum, mended)))

@@ -1,6 +1,7 @@
 //! One frame from beginning to end: decide, count, rewrite. The shells only do what comes out.
 
-use crate::abi::{Hop, INTERFACES};
+use crate::abi::{Hop, INTERFACES, Settings};
+use crate::conn::{Common, Every, Life, protocol};
 use crate::connect::schedule;
 use crate::direct::{Verdict, direct, read};
 use crate::family::{Family, V4, V6};
@@ -10,7 +11,8 @@ use crate::icmp::{Icmp, IcmpError};
 use crate::parse::{self, Link, Packet, Parse};
 use crate::reason::Reason;
 use crate::related::{self, Related, Way};
-use crate::tables::Store;
+use crate::sip;
+use crate::tables::{Opening, Store};
 
 /// What the shell does with the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,12 +29,16 @@ pub enum Action {
     Open,
     /// Out through the tunnel of the destination of this id: [`encapsulate`].
     Encapsulate(u32),
+    /// It is neither TCP nor UDP: [`other`] decides.
+    Other,
     /// Of no transport protocol that is balanced: [`related`] decides.
     Related,
+    /// It opens a connection of a service with a persistence engine: [`engine`] decides.
+    Engine,
 }
 
 /// Directs a frame that came in by interface `ifindex`. [`Action::Open`] asks for [`open`] with the
-/// same, untouched frame, [`Action::Encapsulate`] for [`encapsulate`].
+/// same, untouched frame, [`Action::Other`] for [`other`], [`Action::Encapsulate`] for [`encapsulate`].
 #[inline(always)]
 pub fn run<T: Store<V4> + Store<V6>, Fr: Frame>(tables: &T, frame: &mut Fr, ifindex: u32) -> Action {
     match parse::link(frame) {
@@ -51,39 +57,119 @@ fn connected<F: Parse + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
 ) -> Action {
     let Some(settings) = tables.settings() else { return refuse(tables, Reason::Internal) };
     match read::<F, T, Fr>(tables, settings, frame, ifindex) {
-        Ok((packet, mac)) => match direct(tables, settings, &packet) {
-            Some(verdict) => execute(tables, frame, Entrance { ifindex, mac: Some(mac) }, &packet, verdict),
+        Ok((packet, mac)) => match direct::<Common, F, T>(tables, settings, &packet) {
+            Some(verdict) => {
+                let entrance = Entrance { ifindex, mac: Some(mac) };
+                execute::<Common, F, T, Fr>(tables, frame, entrance, &packet, verdict)
+            }
             None => Action::Open,
+        },
+        Err(Reason::NotBalancedProtocol) => Action::Other,
+        Err(reason) => refuse(tables, reason),
+    }
+}
+
+/// Directs a frame of family `F` that carries neither TCP nor UDP: [`run`] said [`Action::Other`]. A program of its own
+/// in the kernel, so that the common ones do not pay for it. [`Action::Open`] asks for [`open`],
+/// [`Action::Related`] for [`related`].
+#[inline(always)]
+pub fn other<F: Parse + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
+    tables: &T,
+    frame: &mut Fr,
+    ifindex: u32,
+) -> Action {
+    let Some(settings) = tables.settings() else { return refuse(tables, Reason::Internal) };
+    // Prefilter and MAC were asked already.
+    let packet = F::network(frame).ok_or(Reason::Malformed);
+    match packet.and_then(|network| F::packet::<Every, Fr>(frame, network)) {
+        Ok(packet) => match direct::<Every, F, T>(tables, settings, &packet) {
+            Some(verdict) => {
+                let entrance = Entrance { ifindex, mac: None };
+                execute::<Every, F, T, Fr>(tables, frame, entrance, &packet, verdict)
+            }
+            None if packet.protocol == protocol::SCTP => Action::Open,
+            // AH and ESP open nothing (ip_vs_proto_ah_esp.c: ah_esp_conn_schedule).
+            None => refuse(tables, Reason::NoService),
         },
         Err(Reason::NotBalancedProtocol) => Action::Related,
         Err(reason) => refuse(tables, reason),
     }
 }
 
-/// Directs a frame of family `F` that has no connection: [`run`] said [`Action::Open`]. A program of its
-/// own in the kernel, because both together would not fit BPF's stack.
+/// Directs a frame of family `F` that has no connection: [`run`] or [`other`] said [`Action::Open`]. A program of its
+/// own in the kernel, because both together would not fit BPF's stack. [`Action::Engine`] asks for [`engine`].
 #[inline(always)]
 pub fn open<F: Parse + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
     tables: &T,
     frame: &mut Fr,
     ifindex: u32,
 ) -> Action {
+    opened::<false, F, T, Fr>(tables, frame, ifindex)
+}
+
+/// As [`open`], of a frame whose payload the service's persistence engine must see: [`open`] said [`Action::Engine`]. A
+/// program of its own in the kernel: reading payloads is much of the code.
+#[inline(always)]
+pub fn engine<F: Parse + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
+    tables: &T,
+    frame: &mut Fr,
+    ifindex: u32,
+) -> Action {
+    opened::<true, F, T, Fr>(tables, frame, ifindex)
+}
+
+#[inline(always)]
+fn opened<const ENGINE: bool, F: Parse + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
+    tables: &T,
+    frame: &mut Fr,
+    ifindex: u32,
+) -> Action {
     let Some(settings) = tables.settings() else { return refuse(tables, Reason::Internal) };
     let Some(mut opening) = tables.scratch() else { return refuse(tables, Reason::Internal) };
-    // Prefilter and MAC were asked already.
-    let packet = F::network(frame).ok_or(Reason::Malformed).and_then(|network| F::packet(frame, network));
-    match packet {
+    let taken = frame.take();
+    let refused = take_in::<ENGINE, F, T, Fr>(tables, settings, &taken, ifindex, &mut opening);
+    *frame = taken;
+    match refused {
+        0 => {}
+        DROPPED => return Action::Drop,
+        _ => return Action::Pass,
+    }
+    let verdict = schedule::<ENGINE, F, T>(tables, settings, &mut opening);
+    let entrance = Entrance { ifindex, mac: None };
+    execute::<Every, F, T, Fr>(tables, frame, entrance, &opening.packet, verdict)
+}
+
+const PASSED: u32 = 1;
+const DROPPED: u32 = 2;
+
+/// Reads the frame, whose prefilter and MAC were asked already; 0, or [`PASSED`] or [`DROPPED`] where it cannot be
+/// balanced. Not inlined: a stack frame of its own, and what the verifier learns of many headers ends with it.
+#[inline(never)]
+fn take_in<const ENGINE: bool, F: Parse, T: Store<F>, Fr: Frame>(
+    tables: &T,
+    settings: &Settings,
+    frame: &Fr,
+    ifindex: u32,
+    opening: &mut Opening<F>,
+) -> u32 {
+    let packet = F::network(frame).ok_or(Reason::Malformed);
+    match packet.and_then(|network| F::packet::<Every, Fr>(frame, network)) {
         Ok(packet) => {
             opening.packet = packet;
             opening.sender = sender(frame, ifindex);
-            let verdict = schedule(tables, settings, &mut opening);
-            execute(tables, frame, Entrance { ifindex, mac: None }, &opening.packet, verdict)
+            if ENGINE {
+                opening.call = sip::call_id(tables, frame, &opening.packet, &settings.seed);
+            }
+            0
         }
-        Err(reason) => refuse(tables, reason),
+        Err(reason) => match refuse(tables, reason) {
+            Action::Drop => DROPPED,
+            _ => PASSED,
+        },
     }
 }
 
-/// Directs a frame of family `F` that is of no balanced transport protocol: [`run`] said [`Action::Related`]. An ICMP error
+/// Directs a frame of family `F` that is of no balanced transport protocol: [`other`] said [`Action::Related`]. An ICMP error
 /// about a connection goes where that one goes, everything else to the stack. A program of its own in the kernel.
 #[inline(always)]
 pub fn related<F: Related + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
@@ -98,7 +184,7 @@ pub fn related<F: Related + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
     };
     let entrance = Entrance { ifindex, mac: None };
     match related::decide(tables, settings, &packet, &quote) {
-        Way::As(verdict) => execute(tables, frame, entrance, &packet, verdict),
+        Way::As(verdict) => execute::<Every, F, T, Fr>(tables, frame, entrance, &packet, verdict),
         Way::Translated(hop, to) => {
             if related::translate(frame, &packet, &quote, &to).is_none() {
                 return refuse(tables, Reason::RewriteFailed);
@@ -152,7 +238,7 @@ struct Entrance {
 
 /// Does what was decided.
 #[inline(always)]
-fn execute<F: Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
+fn execute<L: Life, F: Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
     tables: &T,
     frame: &mut Fr,
     entrance: Entrance,
@@ -163,8 +249,9 @@ fn execute<F: Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
         Verdict::Pass(reason) | Verdict::Drop(reason) => refuse(tables, reason),
         Verdict::Reply(error, reason) => reply::<F, T, Fr>(tables, frame, packet.source, error, reason),
         Verdict::Encapsulate(id) => Action::Encapsulate(id),
+        Verdict::Engine => Action::Engine,
         Verdict::Forward(forward) => {
-            if rewrite(frame, packet, &forward).is_none() {
+            if rewrite::<L, F, Fr>(frame, packet, &forward).is_none() {
                 return refuse(tables, Reason::RewriteFailed);
             }
             send::<F, T, Fr>(tables, frame, forward.hop, entrance)

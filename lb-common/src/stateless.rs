@@ -8,7 +8,7 @@
 
 use crate::abi::{NONE, Service, Settings};
 use crate::conn::protocol;
-use crate::connect::{is_masq, is_one_packet, locate};
+use crate::connect::{is_masq, is_one_packet, locate, opens};
 use crate::family::Family;
 use crate::flow_table::{Entry, gate};
 use crate::sched::{self, Scheduler};
@@ -21,15 +21,26 @@ pub(crate) const FOLLOWS: u32 = 1;
 /// It may be of one, or it is nobody's: by itself it opens nothing.
 pub(crate) const INTRUDES: u32 = 2;
 
-/// Finds out what a packet that is not a TCP opener has to do with connections without an entry: `opening.stray`. Not
-/// inlined: a stack frame of its own.
+/// It opens nothing, and is nobody's.
+pub(crate) const REFUSED: u32 = 3;
+
+/// Finds out what the packet has to do with connections without an entry: `opening.stray`. A TCP opener is never asked:
+/// it is scheduled as any. Not inlined: a stack frame of its own.
 #[inline(never)]
 pub(crate) fn ask<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut Opening<F>) -> u32 {
-    if let Some(home) = home::<F, T>(tables, settings, opening)
-        && home.gate() & gate::STATELESS != 0
-    {
-        opening.stray = if opening.packet.protocol == protocol::TCP { INTRUDES } else { FOLLOWS };
+    let may_open = opens(settings, &opening.packet);
+    opening.stray = NO;
+    if may_open && opening.packet.protocol == protocol::TCP {
+        return 0;
     }
+    let home = home::<F, T>(tables, settings, opening);
+    let is_marked = home.is_some_and(|home| home.gate() & gate::STATELESS != 0);
+    opening.stray = match (may_open, is_marked) {
+        (true, false) => NO,
+        (true, true) => FOLLOWS,
+        (false, true) => INTRUDES,
+        (false, false) => REFUSED,
+    };
     0
 }
 

@@ -7,6 +7,7 @@ use crate::abi::{
 };
 use crate::family::{Family, Ports};
 use crate::flow_table::{self, Body, Entry, Place, Room, Table};
+use crate::frame::Frame;
 use crate::parse::Packet;
 use crate::reason::Reason;
 use crate::sched::Subject;
@@ -100,6 +101,15 @@ pub trait Tables {
     fn is_shed(&self, _rate: u32) -> bool {
         false
     }
+    /// Puts `length` (1 to [`crate::sip::MAX_PAYLOAD`]) bytes of the frame from `at` on where [`Tables::payload`] reads
+    /// them; whether they are there. Only where packets are directed.
+    fn load_payload<Fr: Frame>(&self, _frame: &Fr, _at: u32, _length: u32) -> bool {
+        false
+    }
+    /// A byte of what was put there.
+    fn payload(&self, _at: u32) -> u8 {
+        0
+    }
     /// Calls `walk.step` with 0 to `count` - 1 until it says so.
     fn walk<W: Walk>(&self, count: u32, walk: &mut W);
 }
@@ -143,6 +153,8 @@ pub struct Opening<F: Family> {
     pub link: u64,
     /// What the packet has to do with connections that go on without an entry ([`crate::stateless`]).
     pub stray: u32,
+    /// What the persistence engine makes of the packet, 0 without.
+    pub call: u64,
     /// What the scheduler looks at.
     pub subject: Subject,
     /// The entry that is to go in.

@@ -7,8 +7,9 @@ use lb_common::frame::{Frame, MAX_SUMMED, MAX_WORDS, Raw};
 
 use crate::tables::forget;
 
-/// No header that is read or written lies further in than this; tells the verifier the range.
-const MAX_OFFSET: u32 = 512;
+/// Nothing that is read or written lies further in than this: the largest frames that drivers take. Tells the verifier
+/// the range.
+const MAX_OFFSET: u32 = 9216;
 
 /// The frame of a context. Its bounds are read once and again after every change of them; reading them for
 /// each access would keep the compiler from seeing that one check covers another.
@@ -123,16 +124,19 @@ impl Frame for KernelFrame {
     }
 
     #[inline(always)]
-    fn pair(&self, offset: u32) -> Option<[u8; 2]> {
+    fn fetch<T: Raw>(&self, offset: u32) -> Option<T> {
         if offset > MAX_OFFSET {
             return None;
         }
         let p = self.data + offset as usize;
-        if beyond::<2>(p) > self.end {
-            return None;
-        }
+        let end = match size_of::<T>() {
+            1 => beyond::<1>(p),
+            2 => beyond::<2>(p),
+            4 => beyond::<4>(p),
+            _ => beyond::<8>(p),
+        };
         // SAFETY: inside the frame by the check.
-        Some(unsafe { *(p as *const u16) }.to_ne_bytes())
+        (end <= self.end).then(|| unsafe { *(p as *const T) })
     }
 
     #[inline(always)]

@@ -9,6 +9,7 @@ use lb_common::abi::{
     Interface, Locality, LocalityKey, MARK_ELEMENTS, MarkRule, PREFILTER_BITS, REASONS, Schedule, Service,
     ServiceKey4, ServiceKey6, Settings,
 };
+use lb_common::sip::MAX_PAYLOAD;
 
 /// IPv4 connection entries. Written by the program and by the daemon's sweep; entries leave by expiry.
 #[map]
@@ -71,13 +72,18 @@ pub static REASON_COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASO
 pub static ICMP_LIMITS: Array<IcmpBucket> = Array::with_max_entries(ICMP_BUCKETS + 2, 0);
 /// The programs that are tail-called, by `lb_common::abi::programs`. Written by the daemon.
 #[map]
-pub static OPENERS: ProgramArray = ProgramArray::with_max_entries(8, 0);
+pub static OPENERS: ProgramArray = ProgramArray::with_max_entries(lb_common::abi::programs::COUNT, 0);
 /// Room for a connection that is being opened.
 pub type Scratch = [u64; 48];
 /// Room for connections that are being opened, IPv4 and IPv6, for a walk over slots, for a new element of map
 /// `LOCALITY`, and for what one program hands to the next, of each CPU. Written by the program.
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(5, 0);
+/// The payload that a persistence engine reads, of each CPU. Written by the program.
+#[map]
+pub static PAYLOAD: PerCpuArray<Payload> = PerCpuArray::with_max_entries(1, 0);
+/// Payload of one packet.
+pub type Payload = [u8; MAX_PAYLOAD as usize];
 /// Events to the daemon.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(64 * 1024, 0);

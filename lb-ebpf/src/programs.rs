@@ -4,43 +4,100 @@ use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use lb_common::abi::programs::{ENCAP4, ENCAP6, OPEN4, OPEN6, RELATED4, RELATED6};
+use lb_common::abi::programs;
 use lb_common::family::{V4, V6};
 use lb_common::frame::Frame as _;
 use lb_common::reason::Reason;
-use lb_common::run::{Action, encapsulate, open, related, run};
+use lb_common::run::{Action, encapsulate, engine, open, other, related, run};
 use lb_common::tables::Tables as _;
 
 use crate::frame::KernelFrame;
 use crate::maps;
 use crate::tables::{KernelTables, hand_over, handed_over};
 
+/// Where the programs of an address family are in map `OPENERS`.
+trait Programs {
+    const OPEN: u32;
+    const OTHER: u32;
+    const RELATED: u32;
+    const ENGINE: u32;
+    const ENCAP: u32;
+}
+
+impl Programs for V4 {
+    const OPEN: u32 = programs::OPEN4;
+    const OTHER: u32 = programs::OTHER4;
+    const RELATED: u32 = programs::RELATED4;
+    const ENGINE: u32 = programs::ENGINE4;
+    const ENCAP: u32 = programs::ENCAP4;
+}
+
+impl Programs for V6 {
+    const OPEN: u32 = programs::OPEN6;
+    const OTHER: u32 = programs::OTHER6;
+    const RELATED: u32 = programs::RELATED6;
+    const ENGINE: u32 = programs::ENGINE6;
+    const ENCAP: u32 = programs::ENCAP6;
+}
+
+/// Jumps to a program of [`maps::OPENERS`]; comes back where the daemon has not put it there.
+///
+/// Written out, so that each call keeps a number of its own: the kernel makes such a call a direct jump, and one with
+/// a number from a register an indirect one, which the CPU's mitigations make dear.
+macro_rules! tail_call {
+    ($ctx:expr, $program:expr) => {
+        // SAFETY: the helper's arguments, and what a helper may change; r0 is not written.
+        unsafe {
+            core::arch::asm!(
+                "r3 = {program}",
+                "call 12",
+                program = const $program,
+                inout("r1") $ctx.ctx => _,
+                inout("r2") &raw const maps::OPENERS => _,
+                out("r3") _, out("r4") _, out("r5") _, out("r0") _,
+            );
+        }
+    };
+}
+
 /// The director: every frame of its interfaces comes here first.
 #[xdp]
 #[inline(always)]
 pub fn director(ctx: XdpContext) -> u32 {
-    let action = run(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx));
+    let action = run(&tables(&ctx), &mut frame(&ctx), ingress(&ctx));
+    if !goes_on(action) {
+        return act(action);
+    }
     // The first nibble of the network header tells programs of the two families apart: `run` has checked the rest.
+    match frame(&ctx).get::<u8>(14).map_or(0, |b| b >> 4) {
+        4 => go_on::<V4>(&ctx, action),
+        6 => go_on::<V6>(&ctx, action),
+        _ => xdp_action::XDP_PASS,
+    }
+}
+
+/// Whether another program is to go on.
+#[inline(always)]
+const fn goes_on(action: Action) -> bool {
+    matches!(
+        action,
+        Action::Open | Action::Other | Action::Related | Action::Engine | Action::Encapsulate(_)
+    )
+}
+
+/// Does what a program says, in the program that goes on where there is one.
+#[inline(always)]
+fn go_on<P: Programs>(ctx: &XdpContext, action: Action) -> u32 {
     match action {
-        Action::Open => match version(&ctx) {
-            4 => tail_call::<OPEN4>(&ctx),
-            6 => tail_call::<OPEN6>(&ctx),
-            _ => {}
-        },
-        Action::Related => match version(&ctx) {
-            4 => tail_call::<RELATED4>(&ctx),
-            6 => tail_call::<RELATED6>(&ctx),
-            _ => {}
-        },
+        Action::Open => tail_call!(ctx, P::OPEN),
+        Action::Other => tail_call!(ctx, P::OTHER),
+        Action::Related => tail_call!(ctx, P::RELATED),
+        Action::Engine => tail_call!(ctx, P::ENGINE),
         Action::Encapsulate(id) => {
             if hand_over(id).is_some() {
-                match version(&ctx) {
-                    4 => tail_call::<ENCAP4>(&ctx),
-                    6 => tail_call::<ENCAP6>(&ctx),
-                    _ => {}
-                }
+                tail_call!(ctx, P::ENCAP);
             }
-            return missing(&ctx);
+            return missing(ctx);
         }
         action => return act(action),
     }
@@ -50,75 +107,72 @@ pub fn director(ctx: XdpContext) -> u32 {
 /// A program that the daemon has not put there: the packet cannot be forwarded.
 #[inline(always)]
 fn missing(ctx: &XdpContext) -> u32 {
-    KernelTables::new(ctx.ctx).count(Reason::Internal);
+    tables(ctx).count(Reason::Internal);
     xdp_action::XDP_DROP
-}
-
-/// IP version of a frame whose link header was read.
-#[inline(always)]
-fn version(ctx: &XdpContext) -> u8 {
-    KernelFrame::new(ctx.ctx).get::<u8>(14).map_or(0, |b| b >> 4)
-}
-
-/// Jumps to another program; comes back where the daemon has not put it there.
-#[inline(always)]
-fn tail_call<const PROGRAM: u32>(ctx: &XdpContext) {
-    // Written out, so that each call keeps a number of its own: the kernel makes such a call a direct jump, and one with
-    // a number from a register an indirect one, which the CPU's mitigations make dear.
-    // SAFETY: the helper's arguments, and what a helper may change; r0 is not written.
-    unsafe {
-        core::arch::asm!(
-            "r3 = {program}",
-            "call 12",
-            program = const PROGRAM,
-            inout("r1") ctx.ctx => _,
-            inout("r2") &raw const maps::OPENERS => _,
-            out("r3") _, out("r4") _, out("r5") _, out("r0") _,
-        );
-    }
 }
 
 /// Opens IPv4 connections: the director's tail call for frames without one.
 #[xdp]
 #[inline(always)]
 pub fn open4(ctx: XdpContext) -> u32 {
-    opened::<ENCAP4>(
-        &ctx,
-        open::<V4, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)),
-    )
+    go_on::<V4>(&ctx, open::<V4, _, _>(&tables(&ctx), &mut frame(&ctx), ingress(&ctx)))
 }
 
 /// Opens IPv6 connections.
 #[xdp]
 #[inline(always)]
 pub fn open6(ctx: XdpContext) -> u32 {
-    opened::<ENCAP6>(
-        &ctx,
-        open::<V6, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)),
-    )
+    go_on::<V6>(&ctx, open::<V6, _, _>(&tables(&ctx), &mut frame(&ctx), ingress(&ctx)))
 }
 
-/// Does what one of them says; `ENCAP` is the program that encapsulates packets of its family.
+/// Opens IPv4 connections of services with a persistence engine: the opener's tail call for them.
+#[xdp]
 #[inline(always)]
-fn opened<const ENCAP: u32>(ctx: &XdpContext, action: Action) -> u32 {
-    let Action::Encapsulate(id) = action else { return act(action) };
-    if hand_over(id).is_some() {
-        tail_call::<ENCAP>(ctx);
-    }
-    missing(ctx)
+pub fn engine4(ctx: XdpContext) -> u32 {
+    go_on::<V4>(&ctx, engine::<V4, _, _>(&tables(&ctx), &mut frame(&ctx), ingress(&ctx)))
 }
 
-/// Encapsulates IPv4 packets: a tail call of the director and of the opener.
+/// Opens IPv6 connections of services with a persistence engine.
+#[xdp]
+#[inline(always)]
+pub fn engine6(ctx: XdpContext) -> u32 {
+    go_on::<V6>(&ctx, engine::<V6, _, _>(&tables(&ctx), &mut frame(&ctx), ingress(&ctx)))
+}
+
+/// Directs IPv4 packets that are neither TCP nor UDP: the director's tail call for them.
+#[xdp]
+#[inline(always)]
+pub fn other4(ctx: XdpContext) -> u32 {
+    go_on::<V4>(&ctx, other::<V4, _, _>(&tables(&ctx), &mut frame(&ctx), ingress(&ctx)))
+}
+
+/// Directs IPv6 packets that are neither TCP nor UDP.
+#[xdp]
+#[inline(always)]
+pub fn other6(ctx: XdpContext) -> u32 {
+    go_on::<V6>(&ctx, other::<V6, _, _>(&tables(&ctx), &mut frame(&ctx), ingress(&ctx)))
+}
+
+/// Directs what is of no balanced transport protocol over IPv4: errors about connections.
+#[xdp]
+#[inline(always)]
+pub fn related4(ctx: XdpContext) -> u32 {
+    go_on::<V4>(&ctx, related::<V4, _, _>(&tables(&ctx), &mut frame(&ctx), ingress(&ctx)))
+}
+
+/// The same over IPv6.
+#[xdp]
+#[inline(always)]
+pub fn related6(ctx: XdpContext) -> u32 {
+    go_on::<V6>(&ctx, related::<V6, _, _>(&tables(&ctx), &mut frame(&ctx), ingress(&ctx)))
+}
+
+/// Encapsulates IPv4 packets: a tail call of whoever found the destination.
 #[xdp]
 #[inline(always)]
 pub fn encap4(ctx: XdpContext) -> u32 {
     let Some(id) = handed_over() else { return missing(&ctx) };
-    act(encapsulate::<V4, _, _>(
-        &KernelTables::new(ctx.ctx),
-        &mut KernelFrame::new(ctx.ctx),
-        ingress(&ctx),
-        id,
-    ))
+    act(encapsulate::<V4, _, _>(&tables(&ctx), &mut frame(&ctx), ingress(&ctx), id))
 }
 
 /// Encapsulates IPv6 packets.
@@ -126,32 +180,17 @@ pub fn encap4(ctx: XdpContext) -> u32 {
 #[inline(always)]
 pub fn encap6(ctx: XdpContext) -> u32 {
     let Some(id) = handed_over() else { return missing(&ctx) };
-    act(encapsulate::<V6, _, _>(
-        &KernelTables::new(ctx.ctx),
-        &mut KernelFrame::new(ctx.ctx),
-        ingress(&ctx),
-        id,
-    ))
+    act(encapsulate::<V6, _, _>(&tables(&ctx), &mut frame(&ctx), ingress(&ctx), id))
 }
 
-/// Directs what is of no balanced transport protocol over IPv4: errors about connections.
-#[xdp]
 #[inline(always)]
-pub fn related4(ctx: XdpContext) -> u32 {
-    opened::<ENCAP4>(
-        &ctx,
-        related::<V4, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)),
-    )
+fn tables(ctx: &XdpContext) -> KernelTables {
+    KernelTables::new(ctx.ctx)
 }
 
-/// The same over IPv6.
-#[xdp]
 #[inline(always)]
-pub fn related6(ctx: XdpContext) -> u32 {
-    opened::<ENCAP6>(
-        &ctx,
-        related::<V6, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)),
-    )
+fn frame(ctx: &XdpContext) -> KernelFrame {
+    KernelFrame::new(ctx.ctx)
 }
 
 #[inline(always)]
@@ -160,10 +199,14 @@ fn ingress(ctx: &XdpContext) -> u32 {
     unsafe { (*ctx.ctx).ingress_ifindex }
 }
 
+/// What the kernel is to do; an action for which another program is to go on passes the frame, or drops it where it must
+/// not go on as it is.
 #[inline(always)]
 fn act(action: Action) -> u32 {
     match action {
-        Action::Pass | Action::Open | Action::Related => xdp_action::XDP_PASS,
+        Action::Pass | Action::Open | Action::Other | Action::Related | Action::Engine => {
+            xdp_action::XDP_PASS
+        }
         Action::Drop | Action::Encapsulate(_) => xdp_action::XDP_DROP,
         Action::Transmit => xdp_action::XDP_TX,
         // SAFETY: a helper without pointers.

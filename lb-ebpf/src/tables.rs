@@ -1,15 +1,17 @@
 //! Maps of the kernel as `lb-common` sees them.
 
 use aya_ebpf::bindings::xdp_md;
-use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64, bpf_loop};
+use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64, bpf_loop, bpf_xdp_load_bytes};
 use lb_common::abi::{
     self, Connection4, Connection6, Counts, Destination, Entry4, Entry6, FwmarkKey, Hop, ICMP_BUCKETS,
     INTERFACES, IcmpBucket, Interface, Locality, LocalityKey, LocalityRef, MarkRule, Schedule, Service,
     ServiceKey4, ServiceKey6, Settings,
 };
 use lb_common::family::{Family, V4, V6};
+use lb_common::frame::Frame;
 use lb_common::limit::{self, Limit};
 use lb_common::reason::Reason;
+use lb_common::sip::MAX_PAYLOAD;
 use lb_common::tables::{Count, Direction, FlowTable, Opening, Route, Store, Tables, Walk};
 
 use crate::maps;
@@ -273,6 +275,27 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn load_payload<Fr: Frame>(&self, _: &Fr, at: u32, length: u32) -> bool {
+        let Some(payload) = maps::PAYLOAD.get_ptr_mut(0) else { return false };
+        let mut n = u64::from(length);
+        // Opaque to the compiler, which knows the range already; the verifier wants to see it.
+        // SAFETY: a move of a register to itself.
+        unsafe { core::arch::asm!("{0} = {0}", inout(reg) n, options(pure, nomem, nostack)) };
+        if n == 0 || n > u64::from(MAX_PAYLOAD) {
+            return false;
+        }
+        // SAFETY: the context is valid while the program runs, and the element has room for so many bytes.
+        unsafe { bpf_xdp_load_bytes(self.ctx, at, payload.cast(), n as u32) == 0 }
+    }
+
+    #[inline(always)]
+    fn payload(&self, at: u32) -> u8 {
+        let Some(payload) = maps::PAYLOAD.get_ptr(0) else { return 0 };
+        // SAFETY: the mask keeps it inside; this CPU's own element.
+        unsafe { *payload.cast::<u8>().add((at & (MAX_PAYLOAD - 1)) as usize) }
+    }
+
+    #[inline(always)]
     fn walk<W: Walk>(&self, count: u32, walk: &mut W) {
         const { assert!(size_of::<W>() <= size_of::<maps::Scratch>()) };
         let Some(cell) = maps::SCRATCH.get_ptr_mut(WALK) else { return };
@@ -282,9 +305,10 @@ impl Tables for KernelTables {
         // SAFETY: this CPU's own memory, large enough, in use once at a time; the callback has the signature
         // that bpf_loop calls.
         unsafe {
-            core::ptr::write_volatile(cell, *walk);
+            core::ptr::copy_nonoverlapping(core::ptr::from_ref(walk), cell, 1);
             bpf_loop(count, step::<W> as *mut core::ffi::c_void, core::ptr::null_mut(), 0);
-            *walk = core::ptr::read_volatile(cell);
+            // Copied in place: a value in between would be on the stack as well.
+            core::ptr::copy_nonoverlapping(cell, core::ptr::from_mut(walk), 1);
         }
     }
 }

@@ -11,7 +11,8 @@ pub const WAYS: u32 = 4;
 /// Key of an IPv4 flow: the addresses and ports as they stand in the packet.
 ///
 /// `addresses` = source | destination << 32 and `rest` = source port | destination port << 16 |
-/// protocol << 32, each field loaded from its network bytes as they lie (no swap).
+/// protocol << 32, each field loaded from its network bytes as they lie (no swap). A template of a persistence engine
+/// has a hash in some of it ([`crate::family::Family::engine`]).
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct FlowKey4 {
@@ -78,7 +79,7 @@ pub struct Connection4 {
     pub route_generation: u16,
     /// Reply entry: next hop towards the client ([`super::Hop`]); without [`connection_flags::HOP_KNOWN`]
     /// the sender of its first packet. Forward entry: template slot (low
-    /// half) and its generation (bits 32 to 47).
+    /// half) and its generation (bits 32 to 47). Template of a persistence engine: the hash in its key.
     pub link: u64,
     /// Way 0 only, of the bucket as a whole: where else its keys live ([`crate::flow_table::gate`]).
     pub gate: u32,

@@ -48,20 +48,30 @@ pub const NONE: u32 = u32::MAX;
 /// Interfaces that one director can have: the index of [`Interface`] is the kernel's ifindex modulo this.
 pub const INTERFACES: u32 = 4096;
 
-/// Places of the programs behind the director's tail calls, in map `OPENERS`.
+/// Places of the programs behind the director's tail calls, in map `OPENERS`: what its own code does not do.
 pub mod programs {
+    /// Elements of the map.
+    pub const COUNT: u32 = 16;
     /// Opens IPv4 connections.
     pub const OPEN4: u32 = 4;
     /// Opens IPv6 connections.
     pub const OPEN6: u32 = 6;
-    /// IPv4 packets that are of no balanced transport protocol.
-    pub const RELATED4: u32 = 5;
-    /// The same of IPv6.
-    pub const RELATED6: u32 = 7;
+    /// IPv4 packets that are neither TCP nor UDP.
+    pub const OTHER4: u32 = 5;
+    /// IPv6 packets that are neither TCP nor UDP.
+    pub const OTHER6: u32 = 7;
+    /// Opens IPv4 connections of services with a persistence engine.
+    pub const ENGINE4: u32 = 2;
+    /// Opens IPv6 connections of services with a persistence engine.
+    pub const ENGINE6: u32 = 3;
     /// Encapsulates IPv4 packets.
     pub const ENCAP4: u32 = 1;
     /// Encapsulates IPv6 packets.
-    pub const ENCAP6: u32 = 2;
+    pub const ENCAP6: u32 = 8;
+    /// IPv4 packets of no transport protocol that is balanced: errors about connections.
+    pub const RELATED4: u32 = 9;
+    /// The same of IPv6.
+    pub const RELATED6: u32 = 10;
 }
 
 /// Rules that give marks, at most in a list; each address family has a list of its own, and each list two

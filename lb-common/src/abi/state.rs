@@ -142,6 +142,8 @@ pub mod settings_flags {
     pub const EXPIRE_NODEST_UDP: u32 = 256;
     /// `keep_extended_template` (ours): an extended template keeps its 60 s, as the kernel's does.
     pub const KEEP_EXTENDED_TEMPLATE: u32 = 512;
+    /// `sloppy_sctp`.
+    pub const SLOPPY_SCTP: u32 = 32;
 }
 
 /// An interface of the director: element of map `INTERFACES` (ARRAY, mmapable), by ifindex modulo

@@ -4,7 +4,7 @@ use core::mem::offset_of;
 
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
-use crate::conn::protocol;
+use crate::conn::{Life, protocol};
 use crate::csum::{ChecksumUpdate, aged};
 use crate::direct::{Forward, Rewrite};
 use crate::family::{Family, V4, V6};
@@ -24,9 +24,9 @@ pub trait Forwardable: Family {
     ) -> Option<ChecksumUpdate>;
 }
 
-/// Rewrites the packet for its way on, but for the MACs.
+/// Rewrites the packet of the protocols of `L` for its way on, but for the MACs.
 #[inline(always)]
-pub fn rewrite<F: Forwardable, Fr: Frame>(
+pub fn rewrite<L: Life, F: Forwardable, Fr: Frame>(
     frame: &mut Fr,
     packet: &Packet<F>,
     forward: &Forward<F>,
@@ -38,6 +38,10 @@ pub fn rewrite<F: Forwardable, Fr: Frame>(
         Rewrite::Source => (true, packet.source, packet.ports.source),
     };
     let update = F::readdress(frame, old, forward.address, source)?;
+    if !L::has_checksum(packet.protocol) {
+        // SCTP's checksum (RFC 9260 section 6.8) leaves the addresses out, and its ports stay.
+        return Some(());
+    }
     let (old_port, new_port) = (u16::from_ne_bytes(old_port), u16::from_ne_bytes(forward.port));
     let update = update.word(old_port, new_port);
     let at = packet.transport + if source { 0 } else { 2 };

@@ -27,9 +27,7 @@ pub(super) fn clamp<T: Tables, Fr: Frame>(tables: &T, frame: &mut Fr, tcp: u32, 
 
 #[inline(always)]
 fn lower<T: Tables, Fr: Frame>(tables: &T, frame: &mut Fr, tcp: u32, most: u32) -> Option<()> {
-    // Two bytes at a time, here and below: of one byte at a place that varies, verifiers do not take it that it was
-    // looked whether it is inside the frame.
-    let [offset, _] = frame.get::<u16>(tcp + 12)?.to_ne_bytes();
+    let offset: u8 = frame.fetch(tcp + 12)?;
     let end = tcp + u32::from(offset >> 4) * 4;
     let mut at = tcp + TCP_LEN;
     let mut step = 0;
@@ -40,12 +38,12 @@ fn lower<T: Tables, Fr: Frame>(tables: &T, frame: &mut Fr, tcp: u32, most: u32) 
         if at >= end {
             return Some(());
         }
-        let [_, kind] = frame.pair(at - 1)?;
+        let kind: u8 = frame.fetch(at)?;
         match kind {
             END => return Some(()),
             NOTHING => at += 1,
             kind => {
-                let [_, length] = frame.pair(at)?;
+                let length: u8 = frame.fetch(at + 1)?;
                 if kind == MSS && length == MSS_LEN && at + 4 <= end {
                     return replace(frame, tcp, at + 2, most);
                 }

@@ -66,7 +66,7 @@ fn encapsulate<F: Encapsulated, T: Tables, Fr: Frame>(
 ) -> Option<()> {
     F::age(frame, inner.ttl)?;
     if inner.protocol == protocol::TCP && destination.flags & destination_flags::MSS_CLAMP != 0 {
-        let [_, flags] = frame.get::<u16>(inner.transport() + 12)?.to_ne_bytes();
+        let flags: u8 = frame.fetch(inner.transport() + 13)?;
         if flags & tcp::flag::SYN != 0 {
             let mut taken = frame.take();
             let done = clamp(tables, &mut taken, inner.transport(), fits.saturating_sub(F::HEADER + TCP_LEN));

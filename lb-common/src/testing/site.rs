@@ -5,7 +5,7 @@ use crate::abi::{
     Destination, FwmarkKey, Interface, MarkRule, Schedule, Service, ServiceKey4, ServiceKey6, Settings,
     destination_flags, interface_flags, mark_conditions, service_flags, settings_flags,
 };
-use crate::conn::tcp;
+use crate::conn::{sctp, tcp};
 use crate::family::{Family, V4, V6};
 use crate::hash;
 use crate::persist::EVERY_PORT;
@@ -34,13 +34,22 @@ pub struct ServiceSpec {
     pub netmask: [u8; 16],
     /// One-packet scheduling.
     pub one_packet: bool,
+    /// Number of the persistence engine, 0 without.
+    pub engine: u8,
 }
 
 impl ServiceSpec {
     /// A plain service.
     #[must_use]
     pub const fn new(scheduler: Scheduler) -> Self {
-        Self { scheduler, scheduler_flags: 0, persistence: 0, netmask: [0xff; 16], one_packet: false }
+        Self {
+            scheduler,
+            scheduler_flags: 0,
+            persistence: 0,
+            netmask: [0xff; 16],
+            one_packet: false,
+            engine: 0,
+        }
     }
 }
 
@@ -49,6 +58,10 @@ pub(super) fn prepare(tables: &mut HostTables, buckets: u32) {
     let mask = buckets.wrapping_sub(1);
     let mut tcp_timeouts = [0; 16];
     for (timeout, seconds) in tcp_timeouts.iter_mut().zip(tcp::TIMEOUTS) {
+        *timeout = seconds * HZ;
+    }
+    let mut sctp_timeouts = [0; 16];
+    for (timeout, seconds) in sctp_timeouts.iter_mut().zip(sctp::TIMEOUTS) {
         *timeout = seconds * HZ;
     }
     tables.settings = Settings {
@@ -60,6 +73,7 @@ pub(super) fn prepare(tables: &mut HostTables, buckets: u32) {
         seed: [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 0xd6e8_feb8_6659_fd93],
         udp_timeout: 300 * HZ,
         tcp_timeouts,
+        sctp_timeouts,
         icmp_interval: HZ,
         minute: 60 * HZ,
         ..Settings::default()
@@ -263,6 +277,7 @@ impl HostTables {
             persistence: spec.persistence,
             persistence_seconds: spec.persistence / HZ,
             netmask: spec.netmask,
+            engine: spec.engine,
             ..Service::default()
         }
     }

@@ -13,5 +13,7 @@ mod fixtures;
 mod frames_in;
 mod policy;
 mod recorded;
+mod sctp;
 mod sequences;
+mod sip;
 mod stateless;

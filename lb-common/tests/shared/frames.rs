@@ -20,6 +20,22 @@ pub(crate) enum Carried {
     Udp,
     /// A UDP datagram whose checksum is 0: none.
     UdpWithoutChecksum,
+    /// An SCTP packet of chunks of these types; the first one has the payload.
+    Sctp(&'static [u8]),
+    /// AH or ESP, by the protocol's number; the ports are nowhere.
+    Ipsec(u8),
+}
+
+impl Carried {
+    /// IP protocol.
+    pub(crate) fn protocol(self) -> u8 {
+        match self {
+            Self::Tcp(_) => 6,
+            Self::Udp | Self::UdpWithoutChecksum => 17,
+            Self::Sctp(_) => 132,
+            Self::Ipsec(protocol) => protocol,
+        }
+    }
 }
 
 /// A frame to build.
@@ -68,10 +84,7 @@ impl FrameSpec {
     }
 
     fn ip(&self) -> IpHeaders {
-        let protocol = match self.carried {
-            Carried::Tcp(_) => IpNumber::TCP,
-            Carried::Udp | Carried::UdpWithoutChecksum => IpNumber::UDP,
-        };
+        let protocol = IpNumber(self.carried.protocol());
         match (self.source.ip(), self.destination.ip()) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let mut header =
@@ -120,6 +133,15 @@ impl FrameSpec {
             }
             Carried::Udp | Carried::UdpWithoutChecksum => {
                 ip.udp(source, destination).write(&mut frame, &self.payload).unwrap();
+            }
+            Carried::Sctp(chunks) => {
+                let packet = sctp(source, destination, chunks, &self.payload);
+                ip.write(&mut frame, IpNumber::SCTP, &packet).unwrap();
+            }
+            Carried::Ipsec(protocol) => {
+                // An index, a number, and what only the ends can read.
+                let packet = [&[0, 0, 0x12, 0x34, 0, 0, 0, 1], &*self.payload].concat();
+                ip.write(&mut frame, IpNumber(protocol), &packet).unwrap();
             }
         }
         if self.carried == Carried::UdpWithoutChecksum {
@@ -170,6 +192,62 @@ pub(crate) fn icmp_message(
     }
     frame.extend_from_slice(quoted);
     frame
+}
+
+/// An SCTP packet (RFC 9260 section 3).
+fn sctp(source: u16, destination: u16, chunks: &[u8], payload: &[u8]) -> Vec<u8> {
+    let mut packet =
+        [&source.to_be_bytes()[..], &destination.to_be_bytes(), &[9, 8, 7, 6, 0, 0, 0, 0]].concat();
+    for (n, kind) in chunks.iter().enumerate() {
+        let value = if n == 0 { payload } else { &[] };
+        packet.extend([*kind, 0]);
+        packet.extend((4 + value.len() as u16).to_be_bytes());
+        packet.extend(value);
+        packet.resize(packet.len().next_multiple_of(4), 0);
+    }
+    let sum = crc32c(&packet);
+    packet[8..12].copy_from_slice(&sum.to_le_bytes());
+    packet
+}
+
+/// CRC32c, bit by bit (RFC 9260 appendix A).
+fn crc32c(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = crc >> 1 ^ if crc & 1 != 0 { 0x82f6_3b78 } else { 0 };
+        }
+    }
+    !crc
+}
+
+/// [`judge`] of what etherparse knows no transport header of; `None`: that is not so.
+fn judge_other(frame: &[u8]) -> Option<Result<(), String>> {
+    let (protocol, packet) = match frame.get(12..14)? {
+        [8, 0] => {
+            let (header, _) = Ipv4Header::from_slice(&frame[14..]).ok()?;
+            if header.header_checksum != header.calc_header_checksum() {
+                return Some(Err("IPv4 checksum".into()));
+            }
+            (header.protocol.0, frame.get(14 + header.header_len()..14 + usize::from(header.total_len))?)
+        }
+        _ => {
+            let (header, _) = Ipv6Header::from_slice(&frame[14..]).ok()?;
+            (header.next_header.0, frame.get(54..54 + usize::from(header.payload_length))?)
+        }
+    };
+    match protocol {
+        50 | 51 => Some(Ok(())),
+        132 => {
+            let mut zeroed = packet.to_vec();
+            let sum = zeroed.get(8..12)?.to_vec();
+            zeroed[8..12].fill(0);
+            let right = crc32c(&zeroed).to_le_bytes();
+            Some(if sum == right { Ok(()) } else { Err(format!("CRC32c is {sum:x?}, not {right:x?}")) })
+        }
+        _ => None,
+    }
 }
 
 /// Whether every length and checksum of the frame is as etherparse computes it (a UDP checksum of 0 is
@@ -243,6 +321,9 @@ fn outer(frame: &[u8]) -> Result<Option<Vec<u8>>, String> {
 
 /// The same of a frame that is not encapsulated.
 fn judge_one(frame: &[u8]) -> Result<(), String> {
+    if let Some(judgement) = judge_other(frame) {
+        return judgement;
+    }
     let packet = SlicedPacket::from_ethernet(frame).map_err(|error| error.to_string())?;
     let same = |what: &str, found: usize, right: usize| {
         if found == right { Ok(()) } else { Err(format!("{what} is {found:#06x}, not {right:#06x}")) }

@@ -3,9 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+use lb_common::conn::{Common, Every};
 use lb_common::family::{Family, V4, V6};
 use lb_common::frame::SliceFrame;
 use lb_common::parse::{self, Link, Packet, Parse};
+use lb_common::reason::Reason;
 use lb_common::run::Action;
 use lb_common::tables::Tables as _;
 use lb_common::testing::{HostTables, direct_bytes};
@@ -36,7 +38,18 @@ where
     F::Address: core::fmt::Debug + PartialEq,
 {
     let Some(network) = F::network(frame) else { return };
-    let read = F::packet(frame, network);
+    let every = F::packet::<Every, _>(frame, network);
+    if let Ok(packet) = &every {
+        assert!(packet.transport as usize + 8 <= bytes.len(), "the transport header begins in the frame");
+        assert!(packet.length as usize + ETHERNET <= bytes.len(), "the packet lies in the frame");
+    }
+    let read = F::packet::<Common, _>(frame, network);
+    match (&read, &every) {
+        (Ok(a), Ok(b)) => assert_eq!(format!("{a:?}"), format!("{b:?}"), "among every protocol"),
+        (Err(Reason::NotBalancedProtocol), _) => {}
+        (Err(a), Err(b)) => assert_eq!(a, b, "among every protocol"),
+        (a, b) => panic!("{a:?} but {b:?} among every protocol"),
+    }
     match (&read, F::packet_quick(frame, network)) {
         (Ok(a), Ok(b)) => assert_eq!(format!("{a:?}"), format!("{b:?}"), "the quick way"),
         (Err(a), Err(b)) => assert_eq!(*a, b, "the quick way"),
@@ -132,7 +145,7 @@ fn hold(tables: &HostTables, frame: &[u8]) {
                 assert_eq!(judge(&after), Ok(()), "{frame:02x?}\n{after:02x?}");
             }
         }
-        Action::Open | Action::Related | Action::Encapsulate(_) => {
+        Action::Open | Action::Other | Action::Related | Action::Engine | Action::Encapsulate(_) => {
             panic!("the last program asks for another one")
         }
     }

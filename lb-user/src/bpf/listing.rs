@@ -90,6 +90,7 @@ fn view<F: Listed, E: flow_table::Entry<Key = F::Key>>(
 ) -> Option<ConnectionView> {
     let entry = found.entry;
     let (key, flags, address, port) = (entry.key(), entry.flags(), entry.address(), entry.port());
+    let link = entry.link();
     let (seen, timeout, children) = (entry.last_seen(), entry.timeout(), entry.mark());
     if !found.still() || flags & connection_flags::REPLY != 0 {
         return None;
@@ -107,6 +108,8 @@ fn view<F: Listed, E: flow_table::Entry<Key = F::Key>>(
         (true, persist::state::ASSURED) => "ASSURED",
         (true, _) => "NONE",
     };
+    // A persistence engine's template has its hash in the key as well.
+    let key = if template && F::is_engine(&key) { F::engine(&key, link) } else { key };
     let (client, virtual_address) = F::ends(&key);
     Some(ConnectionView {
         protocol: Protocol::from_number(protocol),
@@ -176,6 +179,11 @@ mod tests {
         let wide = |a: &str| V6::narrow(&a.parse::<Ipv6Addr>().unwrap().octets());
         let key = V6::key(wide("2001:db8::1"), wide("2001:db8::9"), Ports::new(1, 65_535), 17);
         assert_eq!(V6::ends(&key), ends("[2001:db8::1]:1", "[2001:db8::9]:65535"));
+        for hash in [1, 0x0123_4567_89ab_cdef, u64::MAX] {
+            let engine =
+                V4::engine(&V4::key([192, 0, 2, 9], [198, 51, 100, 9], Ports::new(0, 5060), 17), hash);
+            assert_eq!(V4::ends(&V4::engine(&engine, hash)), ends("192.0.2.9:0", "198.51.100.9:5060"));
+        }
         let template = V4::key([192, 0, 2, 0], V4::from_mark(3), Ports::new(0, 0), 0);
         assert_eq!(V4::ends(&template), ends("192.0.2.0:0", "0.0.0.3:0"));
     }

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use lb_common::abi::{ABI_VERSION, Settings, settings_flags};
-use lb_common::conn::tcp;
+use lb_common::conn::{sctp, tcp};
 
 use super::object::{Object, ProgramFacts, ProgramName, Run};
 use super::pins::{self, Pinned};
@@ -260,7 +260,7 @@ fn initialise(maps: &Maps, clock: &Clock, seed: [u64; 4]) {
         *timeout = ticks(seconds);
     }
     let mut sctp_timeouts = [0; 16];
-    for (timeout, seconds) in sctp_timeouts.iter_mut().zip(SCTP_TIMEOUTS) {
+    for (timeout, seconds) in sctp_timeouts.iter_mut().zip(sctp::TIMEOUTS) {
         *timeout = ticks(seconds);
     }
     let [buckets4, buckets6, templates4, templates6] = maps.masks();
@@ -293,8 +293,6 @@ fn initialise(maps: &Maps, clock: &Clock, seed: [u64; 4]) {
 const LOCALITY_EXPIRATION: u32 = 24 * 60 * 60;
 /// Timeout of UDP, seconds (net/netfilter/ipvs/ip_vs_proto_udp.c: udp_timeouts).
 const UDP_TIMEOUT: u32 = 300;
-/// Timeouts of SCTP by state, seconds (net/netfilter/ipvs/ip_vs_proto_sctp.c: sctp_timeouts).
-const SCTP_TIMEOUTS: [u32; 14] = [2, 4, 61, 61, 61, 61, 61, 61, 900, 61, 61, 61, 4, 61];
 
 /// Holds the settings to this version and to the maps they speak of.
 fn check(maps: &Maps, clock: &Clock, dir: &Path) -> Result<(), LoadError> {

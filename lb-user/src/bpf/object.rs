@@ -40,6 +40,14 @@ pub enum ProgramName {
     Related4,
     /// The same of IPv6.
     Related6,
+    /// IPv4 packets that are neither TCP nor UDP; reached by tail call.
+    Other4,
+    /// IPv6 packets that are neither TCP nor UDP; reached by tail call.
+    Other6,
+    /// Opens IPv4 connections of services with a persistence engine; reached by tail call.
+    Engine4,
+    /// Opens IPv6 connections of services with a persistence engine; reached by tail call.
+    Engine6,
     /// Nothing but the call.
     Empty,
     /// Passes everything.
@@ -50,12 +58,15 @@ pub enum ProgramName {
 
 impl ProgramName {
     /// The programs behind the director's tail calls, and their places in map `OPENERS`.
-    pub const TAIL_CALLED: [(u32, Self); 6] = [
-        // Those that are jumped to by the others first.
-        (programs::ENCAP4, Self::Encap4),
-        (programs::ENCAP6, Self::Encap6),
+    pub const TAIL_CALLED: [(u32, Self); 10] = [
         (programs::OPEN4, Self::Open4),
         (programs::OPEN6, Self::Open6),
+        (programs::OTHER4, Self::Other4),
+        (programs::OTHER6, Self::Other6),
+        (programs::ENGINE4, Self::Engine4),
+        (programs::ENGINE6, Self::Engine6),
+        (programs::ENCAP4, Self::Encap4),
+        (programs::ENCAP6, Self::Encap6),
         (programs::RELATED4, Self::Related4),
         (programs::RELATED6, Self::Related6),
     ];
@@ -71,6 +82,10 @@ impl ProgramName {
             Self::Encap6 => "encap6",
             Self::Related4 => "related4",
             Self::Related6 => "related6",
+            Self::Other4 => "other4",
+            Self::Other6 => "other6",
+            Self::Engine4 => "engine4",
+            Self::Engine6 => "engine6",
             Self::Empty => "empty",
             Self::Pass => "pass",
             Self::Clock => "clock",

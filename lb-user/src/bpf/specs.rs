@@ -5,7 +5,7 @@ use aya::maps::MapType;
 use lb_common::abi::{
     Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, ICMP_BUCKETS, INTERFACES, IcmpBucket,
     Interface, Locality, LocalityKey, MARK_ELEMENTS, MarkRule, PREFILTER_BITS, REASONS, Schedule, Service,
-    ServiceKey4, ServiceKey6, Settings, WAYS,
+    ServiceKey4, ServiceKey6, Settings, WAYS, programs,
 };
 use lb_common::flow_table::elements;
 
@@ -27,8 +27,6 @@ const BUCKETS_MAX: u32 = 1 << 28;
 
 /// Bytes of map `EVENTS`.
 const EVENTS_BYTES: u32 = 64 * 1024;
-/// Elements of map `OPENERS`.
-const OPENERS: u32 = 8;
 
 /// A map.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,8 +53,8 @@ pub(super) fn buckets(connections: u32) -> u32 {
     u32::try_from(wanted.next_power_of_two()).unwrap_or(BUCKETS_MAX).clamp(BUCKETS_MIN, BUCKETS_MAX)
 }
 
-/// Every map that is pinned, with the sizes that a configuration asks for. Map `SCRATCH` is not: nothing
-/// in it outlives a packet.
+/// Every map that is pinned, with the sizes that a configuration asks for. Maps `SCRATCH` and `PAYLOAD` are not:
+/// nothing in them outlives a packet.
 pub(super) fn specs(sizes: &Sizes) -> Vec<Spec> {
     let buckets4 = buckets(sizes.connections);
     let buckets6 = buckets(sizes.connections6.unwrap_or(sizes.connections / 4));
@@ -83,7 +81,7 @@ pub(super) fn specs(sizes: &Sizes) -> Vec<Spec> {
         array::<u64>("PREFILTER", MMAPABLE, PREFILTER_BITS / 64),
         Spec { kind: MapType::PerCpuArray, ..array::<u64>("REASON_COUNTS", 0, REASONS) },
         array::<IcmpBucket>("ICMP_LIMITS", 0, ICMP_BUCKETS + 2),
-        Spec { kind: MapType::ProgramArray, ..array::<u32>("OPENERS", 0, OPENERS) },
+        Spec { kind: MapType::ProgramArray, ..array::<u32>("OPENERS", 0, programs::COUNT) },
         Spec { kind: MapType::RingBuf, key: 0, value: 0, ..array::<u32>("EVENTS", 0, EVENTS_BYTES) },
     ]
 }

@@ -237,6 +237,7 @@ fn blank<F: Family>() -> Opening<F> {
             port_word: 0,
             protocol: 0,
             tcp_flags: 0,
+            sctp_event: 0,
             ttl: 0,
             transport: 0,
             length: 0,
@@ -247,6 +248,7 @@ fn blank<F: Family>() -> Opening<F> {
         sender: lb_common::abi::Hop::UNRESOLVED,
         link: 0,
         stray: 0,
+        call: 0,
         subject: Subject::default(),
         body: Body {
             key: F::key(nowhere, nowhere, ports, 0),

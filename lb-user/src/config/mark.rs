@@ -200,7 +200,7 @@ fn read_protocol(table: &Reader<'_>, name: &Located<&str>) -> Option<u8> {
         "sctp" => Some(Protocol::Sctp.number()),
         other => {
             let title = format!("unknown protocol `{other}`");
-            let help = "write \"tcp\" or \"udp\", or leave it out for both";
+            let help = "write \"tcp\", \"udp\" or \"sctp\", or leave it out for all";
             table.errors().report(name.span.clone(), title, "", help);
             None
         }

@@ -37,8 +37,9 @@ pub(super) fn read_service(
         .map(|seconds| Persistence { timeout: seconds.value });
     let netmask = read_netmask(&mut table, key);
     let one_packet = table.boolean("one-packet");
-    if let (Some(one), Some(ServiceKey::Address { protocol: Protocol::Tcp, .. })) = (&one_packet, key)
+    if let (Some(one), Some(ServiceKey::Address { protocol, .. })) = (&one_packet, key)
         && one.value
+        && protocol != Protocol::Udp
     {
         let help = "remove it, or make the service a `udp` or a `fwmark` one";
         table.errors().report(one.span.clone(), "one-packet scheduling is only for UDP", "", help);
@@ -51,6 +52,7 @@ pub(super) fn read_service(
         let title = "a service of every port (port 0) must be persistent";
         table.errors().report(table.span(), title, "", help);
     }
+    let engine = read_engine(&mut table, key, persistence.is_some());
     let mut destinations: Vec<DestinationSpec> = Vec::new();
     for entry in table.tables("destination", "service.destination", "a destination") {
         let span = entry.span();
@@ -73,22 +75,46 @@ pub(super) fn read_service(
         persistence,
         netmask,
         one_packet: one_packet.is_some_and(|o| o.value),
-        persistence_engine: None,
+        persistence_engine: engine.map(|e| e.value.to_owned()),
         mh_table_size,
     };
     Some((service, destinations, tunnels))
 }
 
+/// The persistence engine: of a persistent service that gets UDP.
+fn read_engine<'t>(
+    table: &mut Reader<'t>,
+    key: Option<ServiceKey>,
+    persistent: bool,
+) -> Option<Located<&'t str>> {
+    let engine = table.string("persistence-engine", "sip")?;
+    let other = matches!(key, Some(ServiceKey::Address { protocol, .. }) if protocol != Protocol::Udp);
+    let (title, help) = if engine.value != "sip" {
+        (format!("unknown persistence engine `{}`", engine.value), "write \"sip\", or leave it out")
+    } else if other {
+        (
+            "a persistence engine is only for UDP".to_owned(),
+            "remove it, or make the service a `udp` or a `fwmark` one",
+        )
+    } else if !persistent {
+        ("a persistence engine needs persistence".to_owned(), "add: persistent = 360")
+    } else {
+        return Some(engine);
+    };
+    table.errors().report(engine.span, title, "", help);
+    None
+}
+
 fn read_key(table: &mut Reader<'_>) -> Option<ServiceKey> {
-    let addresses = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)]
+    let addresses = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp), ("sctp", Protocol::Sctp)]
         .map(|(name, protocol)| (name, protocol, table.string(name, "192.0.2.1:80")));
     let mark = table.number("fwmark", &(1..=u32::MAX), "");
     let ipv6 = table.boolean("ipv6");
-    let given: Vec<&str> = ["tcp", "udp", "fwmark"].into_iter().filter(|k| table.has(k)).collect();
+    let given: Vec<&str> = ["tcp", "udp", "sctp", "fwmark"].into_iter().filter(|k| table.has(k)).collect();
     match given.as_slice() {
         [] => {
             let help = "add: tcp = \"192.0.2.1:80\"";
-            let title = "a service needs one of `tcp`, `udp` and `fwmark`";
+            let title = "a service needs one of `tcp`, `udp`, `sctp` and `fwmark`";
             table.errors().report(table.span(), title, "", help);
         }
         [_] => {}

@@ -1,6 +1,6 @@
 //! What a client may ask for: the kernel's checks in the kernel's order, and what this version refuses.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use lb_common::sched::MH_SIZES;
 
@@ -10,6 +10,7 @@ use crate::api::{ErrorKind, Refusal};
 use crate::model::{
     DestinationSpec, ForwardingMethod, Netmask, Protocol, Scheduler, ServiceKey, ServiceSpec, TunnelKind,
 };
+use crate::plan::{SIP, engine_number};
 
 /// Greatest weight, as ipvsadm takes.
 const MAX_WEIGHT: u32 = 65_535;
@@ -47,13 +48,6 @@ pub(super) fn service(spec: &ServiceSpec) -> Result<(), Refusal> {
         ServiceKey::Fwmark(f) if f.mark == 0 => {
             return Err(refuse(ErrorKind::Invalid, "a firewall mark is not 0"));
         }
-        ServiceKey::Address { protocol: Protocol::Sctp, .. } => {
-            return Err(with_hint(
-                ErrorKind::Unsupported,
-                format!("service {key}: this version does not balance SCTP"),
-                "leave SCTP services to IPVS for now",
-            ));
-        }
         ServiceKey::Address { address, .. } if address.port() == 0 && spec.persistence.is_none() => {
             return Err(with_hint(
                 ErrorKind::Invalid,
@@ -64,11 +58,28 @@ pub(super) fn service(spec: &ServiceSpec) -> Result<(), Refusal> {
         ServiceKey::Address { .. } | ServiceKey::Fwmark(_) => {}
     }
     if let Some(engine) = &spec.persistence_engine {
-        return Err(with_hint(
-            ErrorKind::Unsupported,
-            format!("service {key}: this version has no persistence engine `{engine}`"),
-            "leave out --pe: persistence then goes by client address",
-        ));
+        if engine_number(engine).is_none() {
+            return Err(with_hint(
+                ErrorKind::NoSuchScheduler,
+                format!("service {key}: there is no persistence engine `{engine}`"),
+                format!("use --pe {SIP}, or leave it out: persistence then goes by client address"),
+            ));
+        }
+        // The kernel takes both, and then drops every packet, or does not look at the engine.
+        if !matches!(key, ServiceKey::Fwmark(_) | ServiceKey::Address { protocol: Protocol::Udp, .. }) {
+            return Err(with_hint(
+                ErrorKind::Invalid,
+                format!("service {key}: persistence engine {engine} is only for UDP"),
+                "leave out --pe: persistence then goes by client address",
+            ));
+        }
+        if spec.persistence.is_none() {
+            return Err(with_hint(
+                ErrorKind::Invalid,
+                format!("service {key}: persistence engine {engine} without persistence"),
+                format!("lbadm -A {} -p --pe {engine}", options(key)),
+            ));
+        }
     }
     if let Some(p) = spec.persistence
         && p.timeout == 0
@@ -133,6 +144,7 @@ pub(super) fn destination(key: &ServiceKey, spec: &DestinationSpec) -> Result<()
             ));
         }
     }
+    sctp_port(key, spec)?;
     if spec.weight > MAX_WEIGHT {
         return Err(refuse(
             ErrorKind::OutOfRange,
@@ -155,6 +167,26 @@ pub(super) fn destination(key: &ServiceKey, spec: &DestinationSpec) -> Result<()
         ));
     }
     Ok(())
+}
+
+/// NAT must not change SCTP's port: its checksum (CRC32c, RFC 9260 section 6.8) is over ports and all that follows, and the
+/// data path would have to read the whole packet to make it anew. Addresses are not in it.
+fn sctp_port(key: &ServiceKey, spec: &DestinationSpec) -> Result<(), Refusal> {
+    let ServiceKey::Address { protocol: Protocol::Sctp, address: service } = key else { return Ok(()) };
+    let (own, port) = (spec.address.port(), service.port());
+    // Port 0 keeps the packet's.
+    if spec.method != ForwardingMethod::Masq || own == port || own == 0 {
+        return Ok(());
+    }
+    let same = SocketAddr::new(spec.address.ip(), port);
+    Err(with_hint(
+        ErrorKind::Unsupported,
+        format!(
+            "destination {}: NAT to another port than the service's {port} is not supported for SCTP, whose checksum is over the whole packet",
+            spec.address
+        ),
+        format!("let the server listen on port {port} and use -r {same} -m, or direct routing: -r {same} -g"),
+    ))
 }
 
 /// The checks of a new destination that come last (ip_vs_ctl.c: ip_vs_new_dest).

@@ -11,7 +11,7 @@ use super::state::{Destination, Live, Scheduling, Service};
 use super::tunnels::IPIP;
 use super::{Director, Effect};
 use crate::model::{ForwardingMethod, Fwmark, Netmask, Owner, Scheduler, ServiceKey};
-use crate::plan::{Member, mask_bytes, plan, put_tunnel, resume, table, weights, wide};
+use crate::plan::{Member, engine_number, mask_bytes, plan, put_tunnel, resume, table, weights, wide};
 
 impl Director {
     /// Plans everything that was touched since the last time.
@@ -209,7 +209,8 @@ fn service_value(service: &Service, hz: u32) -> abi::Service {
         scheduler: spec.scheduler as u8,
         scheduler_flags: spec.flags.0,
         flags,
-        engine: 0,
+        // Checked when it came.
+        engine: spec.persistence_engine.as_deref().and_then(engine_number).unwrap_or(0),
         first_slot: 0,
         slots: 0,
         weight_step: 1,

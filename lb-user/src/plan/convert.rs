@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use lb_common::abi::{self, INTERFACES, destination_flags, service_flags, tunnel_flags};
 use lb_common::family::{Family, V4, V6, bytes};
 use lb_common::fwd;
+use lb_common::sip;
 
 use crate::model::{
     DestinationSpec, ForwardingMethod, Fwmark, Netmask, OuterNetwork, Persistence, Protocol, Scheduler,
@@ -134,9 +135,18 @@ pub fn service_spec(key: ServiceKey, s: &abi::Service) -> Option<ServiceSpec> {
         persistence: persistent.then_some(Persistence { timeout: s.persistence_seconds }),
         netmask,
         one_packet: s.flags & service_flags::ONE_PACKET != 0,
-        persistence_engine: None,
+        persistence_engine: (s.engine == sip::ENGINE).then(|| SIP.to_owned()),
         mh_table_size: Some(s.scheduler_word).filter(|size| s.scheduler == Scheduler::Mh as u8 && *size != 0),
     })
+}
+
+/// Name of the one persistence engine there is (ip_vs_pe_sip.c).
+pub const SIP: &str = "sip";
+
+/// The number of a persistence engine in [`abi::Service::engine`], `None` where there is none of the name.
+#[must_use]
+pub fn engine_number(name: &str) -> Option<u8> {
+    (name == SIP).then_some(sip::ENGINE)
 }
 
 /// A netmask as the data path applies it: network order, IPv4 in the first four bytes.

@@ -351,7 +351,7 @@ fn source(frame: &[u8]) -> u32 {
 pub(crate) fn number(action: Action) -> u32 {
     match action {
         Action::Drop | Action::Encapsulate(_) => 1,
-        Action::Pass | Action::Open | Action::Related => 2,
+        Action::Pass | Action::Open | Action::Other | Action::Related | Action::Engine => 2,
         Action::Transmit => 3,
         Action::Redirect(_) => 4,
     }

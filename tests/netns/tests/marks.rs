@@ -130,7 +130,7 @@ fn conditions(site: &Site) -> Result<()> {
     let ended = s.who("203.0.113.20", "192.0.2.1", 443)?;
     ensure!(!ended.starts_with("rs"), "the walk does not end: {ended}");
 
-    s.serve("5 -6", |n| format!("[2001:db8:1::1{n}]"), "-s rr")?;
+    s.serve("5 -6", |n| format!("[2001:db8:1::1{n}]:0"), "-s rr")?;
     s.director.adm("mark -6 -A PREROUTING -d 2001:db8:2::1 -p tcp -m tcp --dport 80 -j MARK --set-mark 5")?;
     let who = s.who("2001:db8:3::10", "2001:db8:2::1", 80)?;
     ensure!(who == "rs3", "IPv6: {who}");

@@ -8,7 +8,9 @@ use aya::{
     maps::{HashMap, MapData, PerCpuArray, ProgramArray},
     programs::{ProgramFd, Xdp},
 };
-use lb_common::abi::programs::{ENCAP4, ENCAP6, OPEN4, OPEN6, RELATED4, RELATED6};
+use lb_common::abi::programs::{
+    ENCAP4, ENCAP6, ENGINE4, ENGINE6, OPEN4, OPEN6, OTHER4, OTHER6, RELATED4, RELATED6,
+};
 use lb_common::{
     abi::{Connection4, Counters, Counts, FlowKey4, Hop, Interface, Settings, WAYS, connection_flags},
     conn::tcp,
@@ -50,8 +52,10 @@ const SEED: [u64; 4] =
 const HZ: u32 = 1000;
 
 /// Programs of the director, as in the shipped object.
-pub(super) const DIRECTOR: [&str; 10] =
-    ["director", "open4", "open6", "encap4", "encap6", "related4", "related6", "clock", "empty", "pass"];
+pub(super) const DIRECTOR: [&str; 14] = [
+    "director", "open4", "open6", "other4", "other6", "engine4", "engine6", "encap4", "encap6", "related4",
+    "related6", "clock", "empty", "pass",
+];
 /// What is measured beside them.
 const PROBES: [&str; 11] = [
     "again4",
@@ -102,16 +106,21 @@ impl Site {
             .context("the maps of the eBPF object cannot be made")?;
         let mut fds = BTreeMap::new();
         for name in DIRECTOR.into_iter().chain(PROBES) {
-            let program = program_mut(&mut ebpf, name)?;
+            // An earlier object may lack a program that was added since; the case that needs it fails.
+            let Ok(program) = program_mut(&mut ebpf, name) else { continue };
             program.load().with_context(|| format!("the kernel refuses program {name}"))?;
             fds.insert(name, program.fd()?.try_clone()?);
         }
         let mut openers = program_array(&mut ebpf, "OPENERS")?;
         for (place, name) in [
-            (ENCAP4, "encap4"),
-            (ENCAP6, "encap6"),
             (OPEN4, "open4"),
             (OPEN6, "open6"),
+            (OTHER4, "other4"),
+            (OTHER6, "other6"),
+            (ENGINE4, "engine4"),
+            (ENGINE6, "engine6"),
+            (ENCAP4, "encap4"),
+            (ENCAP6, "encap6"),
             (RELATED4, "related4"),
             (RELATED6, "related6"),
         ] {

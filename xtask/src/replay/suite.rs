@@ -26,9 +26,9 @@ pub(crate) const SUITE: &[Entry] = &[
             "timeouts",
             "list-options",
             "forwarding-and-tunnels",
-            // As far as they use what exists: persistence engines are refused (see `refused`).
             "save-restore",
             "listings-with-servers",
+            "families-protocols",
         ],
     },
     Entry {

@@ -25,7 +25,7 @@ const TESTS: [&str; 2] = ["test_run", "differential"];
 /// Modules the tests use; the kernel for virtual machines has everything else built in.
 const MODULES: [&str; 2] = ["veth", "bridge"];
 /// Seconds one test program may take, emulated.
-const PROGRAM_LIMIT: u64 = 240;
+const PROGRAM_LIMIT: u64 = 600;
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
 
 /// What to run.

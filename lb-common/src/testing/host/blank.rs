@@ -20,6 +20,7 @@ pub(super) fn blank<F: Family>() -> Opening<F> {
             port_word: 0xa5a5_a5a5,
             protocol: 0xa5,
             tcp_flags: 0xa5,
+            sctp_event: 0xa5,
             ttl: 0xa5,
             transport: 0xa5a5,
             length: 0xa5a5,
@@ -30,6 +31,7 @@ pub(super) fn blank<F: Family>() -> Opening<F> {
         sender: Hop(0xa5a5_a5a5_a5a5_a5a5),
         link: 0xa5a5_a5a5_a5a5_a5a5,
         stray: 0xa5a5,
+        call: 0xa5a5_a5a5_a5a5_a5a5,
         subject: Subject {
             key: LocalityKey { service: 0xa5a5, epoch: 0xa5a5, address: [0xa5; 16] },
             client: 0xa5a5_a5a5,

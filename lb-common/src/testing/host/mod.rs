@@ -72,6 +72,8 @@ pub struct HostTables {
     remembered: Mutex<BTreeMap<LocalityKey, u32>>,
     random: AtomicU64,
     wanted: Mutex<Vec<[u8; 16]>>,
+    /// What persistence engines read.
+    payload: Mutex<Vec<u8>>,
 }
 
 impl HostTables {
@@ -112,6 +114,7 @@ impl HostTables {
             remembered: Mutex::default(),
             random: AtomicU64::new(0),
             wanted: Mutex::new(Vec::new()),
+            payload: Mutex::new(Vec::new()),
         };
         super::site::prepare(&mut tables, buckets);
         tables
@@ -276,6 +279,7 @@ impl Clone for HostTables {
             counters: self.counters.iter().map(|c| c.each_ref().map(double)).collect(),
             reasons: self.reasons.iter().map(double).collect(),
             limits: Mutex::new(self.limits.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+            payload: Mutex::new(Vec::new()),
             localities: self.localities.clone(),
             remembered: Mutex::new(self.remembered.lock().unwrap_or_else(PoisonError::into_inner).clone()),
             random: double(&self.random),

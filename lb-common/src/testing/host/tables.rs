@@ -10,6 +10,7 @@ use crate::abi::{
     LocalityKey, LocalityRef, MarkRule, Schedule, Service, ServiceKey4, ServiceKey6, Settings,
 };
 use crate::family::{Family, V4, V6};
+use crate::frame::Frame;
 use crate::limit::{self, Limit};
 use crate::reason::Reason;
 use crate::tables::{Count, Direction, FlowTable, Opening, Route, Store, Tables, Walk};
@@ -26,6 +27,18 @@ const NO_INTERFACE: Interface = Interface {
 };
 
 impl Tables for HostTables {
+    fn load_payload<Fr: Frame>(&self, frame: &Fr, at: u32, length: u32) -> bool {
+        let bytes: Option<Vec<u8>> = (at..at + length).map(|i| frame.get::<u8>(i)).collect();
+        let mut payload = self.payload.lock().unwrap_or_else(PoisonError::into_inner);
+        *payload = bytes.unwrap_or_default();
+        !payload.is_empty()
+    }
+
+    fn payload(&self, at: u32) -> u8 {
+        let payload = self.payload.lock().unwrap_or_else(PoisonError::into_inner);
+        payload.get(at as usize).copied().unwrap_or(0xa5)
+    }
+
     fn now(&self) -> u32 {
         let left = |reads: u32| reads.checked_sub(1);
         match self.reads.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left) {

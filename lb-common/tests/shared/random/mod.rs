@@ -22,8 +22,8 @@ const CLIENTS4: [&str; 4] = ["203.0.113.10", "203.0.113.11", "203.0.113.130", "2
 const CLIENTS6: [&str; 4] = ["2001:db8:c::10", "2001:db8:c::11", "2001:db8:d::10", "ff02::9"];
 const VIRTUAL4: [&str; 3] = ["192.0.2.1", "192.0.2.2", "192.0.2.77"];
 const VIRTUAL6: [&str; 3] = ["2001:db8:a::1", "2001:db8:a::2", "2001:db8:a::77"];
-const CLIENT_PORTS: [u16; 6] = [20, 40_000, 40_001, 40_002, 40_003, 65_535];
-const PORTS: [u16; 6] = [80, 443, 53, 21, 8080, 2000];
+const CLIENT_PORTS: [u16; 7] = [20, 40_000, 40_001, 40_002, 40_003, 65_535, 500];
+const PORTS: [u16; 7] = [80, 443, 53, 21, 8080, 2000, 500];
 
 /// A site: the tables, and the words packets are made of.
 #[derive(Debug)]

@@ -12,12 +12,78 @@ use lb_common::testing::DIRECTOR_MAC;
 use super::super::frames::{CLIENT_MAC, Carried, FrameSpec, icmp_message};
 use super::{CLIENT_PORTS, CLIENTS4, CLIENTS6, PORTS, Random, Site, Step, VIRTUAL4, VIRTUAL6, ip};
 
+/// Types of the chunks of SCTP packets: every event, the common ones more often, and such as are not known.
+const CHUNKS: [&[u8]; 22] = [
+    &[1],
+    &[1],
+    &[1],
+    &[1],
+    &[10],
+    &[10],
+    &[10, 0],
+    &[10, 6],
+    &[11],
+    &[11, 6],
+    &[2],
+    &[0],
+    &[0],
+    &[3],
+    &[5],
+    &[7],
+    &[8],
+    &[14],
+    &[6],
+    &[9],
+    &[0xc1],
+    &[0x80],
+];
+
+/// A SIP message of one of a few calls, or nearly one.
+fn message(random: &mut Random) -> Vec<u8> {
+    let ends = ["\r\n", "\r\n", "\n", "\r"];
+    let end = random.one_of(&ends);
+    let mut text = format!("OPTIONS sip:b@example.com SIP/2.0{end}");
+    for _ in 0..random.below(4) {
+        text += random.one_of(&[
+            "Via: SIP/2.0/UDP pc33.example.com",
+            "Contact: <sip:a@192.0.2.9>",
+            " call-id: folded",
+            "c: x",
+            "call-idx: 7",
+        ]);
+        text += end;
+    }
+    text += random.one_of(&[
+        "Call-ID: ",
+        "call-id:",
+        "i: ",
+        "I :\t",
+        "CALL-ID :",
+        "Call_ID: ",
+        "i:\r\n ",
+        "i:\r\n",
+    ]);
+    text += random.one_of(&["a84b4c76e66710@pc33.example.com", "b", "c@d", "two words", "b \t", ""]);
+    text += end;
+    text += random.one_of(&["CSeq: 1 OPTIONS\r\n\r\n", "", "\r\n"]);
+    let mut bytes = text.into_bytes();
+    if random.once_in(8) {
+        let length = random.below(bytes.len() as u32 + 1);
+        bytes.truncate(length as usize);
+    }
+    bytes
+}
+
 impl Site {
     /// A frame from a client.
     pub(super) fn request(&self, random: &mut Random) -> FrameSpec {
         let (address, port, protocol) = if random.once_in(8) {
             let all = if random.once_in(2) { &VIRTUAL4 } else { &VIRTUAL6 };
-            (ip(random.one_of(all)), random.one_of(&PORTS), random.one_of(&[protocol::TCP, protocol::UDP]))
+            (
+                ip(random.one_of(all)),
+                random.one_of(&PORTS),
+                random.one_of(&[protocol::TCP, protocol::UDP, protocol::SCTP]),
+            )
         } else {
             random.one_of(&self.served)
         };
@@ -25,7 +91,7 @@ impl Site {
         let clients = if address.is_ipv6() { &CLIENTS6 } else { &CLIENTS4 };
         // The client no answer may go to is rare, and FTP's data port.
         let client = clients[if random.once_in(30) { 3 } else { random.below(3) as usize }];
-        let client_port = CLIENT_PORTS[if random.once_in(30) { 0 } else { 1 + random.below(5) as usize }];
+        let client_port = CLIENT_PORTS[if random.once_in(30) { 0 } else { 1 + random.below(6) as usize }];
         let source = SocketAddr::new(ip(client), client_port);
         let destination = SocketAddr::new(address, port);
         self.between(random, source, destination, protocol)
@@ -128,6 +194,10 @@ impl Site {
                 SYN | 4,
                 0x3f,
             ]))
+        } else if protocol == protocol::SCTP {
+            Carried::Sctp(random.one_of(&CHUNKS))
+        } else if (source.port(), destination.port()) == (500, 500) && random.once_in(2) {
+            Carried::Ipsec(random.one_of(&[protocol::AH, protocol::ESP]))
         } else if random.once_in(4) {
             Carried::UdpWithoutChecksum
         } else {
@@ -137,6 +207,9 @@ impl Site {
         spec.ttl = random.one_of(&[64, 64, 64, 64, 64, 64, 2, 1, 0, 255]);
         spec.payload =
             (0..random.one_of(&[0, 1, 2, 5, 17, 64, 200, 700])).map(|_| random.next() as u8).collect();
+        if protocol == protocol::UDP && random.once_in(2) {
+            spec.payload = message(random);
+        }
         if source.is_ipv4() && random.once_in(10) {
             spec.options = vec![1; 4 * random.below(11) as usize];
             spec.df = random.once_in(2);

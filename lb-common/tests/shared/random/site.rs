@@ -6,6 +6,7 @@ use lb_common::abi::{Destination, Hop, destination_flags, settings_flags, tunnel
 use lb_common::conn::protocol;
 use lb_common::fwd::ForwardingMethod;
 use lb_common::sched::Scheduler;
+use lb_common::sip;
 use lb_common::testing::{HostTables, ServiceSpec};
 
 use super::super::frames::GUE_PORT;
@@ -66,6 +67,7 @@ impl Site {
         for (flag, n) in [
             (settings_flags::NO_PREFILTER, 4),
             (settings_flags::SLOPPY_TCP, 6),
+            (settings_flags::SLOPPY_SCTP, 6),
             (settings_flags::EXPIRE_QUIESCENT_TEMPLATE, 3),
             (settings_flags::SECURE_TCP, 3),
             (settings_flags::EXPIRE_NODEST, 3),
@@ -146,7 +148,7 @@ impl Site {
 
     fn service(&mut self, random: &mut Random, id: u32) {
         let family = random.one_of(&[4, 4, 6]);
-        let protocol = random.one_of(&[protocol::TCP, protocol::TCP, protocol::UDP]);
+        let protocol = random.one_of(&[protocol::TCP, protocol::TCP, protocol::UDP, protocol::SCTP]);
         let mut spec = ServiceSpec::new(random.one_of(&SCHEDULERS));
         spec.scheduler_flags = random.below(4) as u8;
         spec.one_packet = protocol == protocol::UDP && random.once_in(4);
@@ -160,7 +162,12 @@ impl Site {
                 spec.netmask = mask(random, family);
             }
         }
+        if protocol == protocol::UDP && spec.persistence != 0 && random.once_in(2) {
+            spec.engine = sip::ENGINE;
+        }
         let port = if spec.persistence != 0 && random.once_in(3) { 0 } else { random.one_of(&PORTS) };
+        // ISAKMP, which AH and ESP follow.
+        let port = if protocol == protocol::UDP && random.once_in(3) { 500 } else { port };
         let members: Vec<u32> =
             (0..random.below(5)).map(|_| self.destination(random, family, port)).collect();
         let address = random.one_of(if family == 4 { &VIRTUAL4 } else { &VIRTUAL6 });

@@ -113,7 +113,7 @@ error: unknown protocol `icmp`
 4 | protocol = "icmp"
   |            ^^^^^^
   |
-  = help: write "tcp" or "udp", or leave it out for both
+  = help: write "tcp", "udp" or "sctp", or leave it out for all
 "#,
     );
     refused(

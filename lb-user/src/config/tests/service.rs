@@ -9,7 +9,7 @@ fn keys_of_a_service() {
     refused(
         "[[service]]\nscheduler = \"rr\"\n",
         r#"
-error: a service needs one of `tcp`, `udp` and `fwmark`
+error: a service needs one of `tcp`, `udp`, `sctp` and `fwmark`
  --> lbd.toml:1:1
   |
 1 | [[service]]

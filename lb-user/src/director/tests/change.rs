@@ -4,7 +4,7 @@ use lb_common::abi::destination_flags;
 use lb_common::persist::EVERY_PORT;
 
 use super::world::*;
-use crate::api::{ErrorKind, Request, Response};
+use crate::api::{ErrorKind, Refusal, Request, Response};
 use crate::model::{
     ForwardingMethod, Fwmark, Netmask, NextHop, Persistence, Protocol, Scheduler, ServiceKey, Tunnel,
     TunnelChecksum, TunnelKind,
@@ -13,12 +13,16 @@ use crate::plan::MapOp;
 
 const VIP: &str = "192.0.2.1:80";
 
-fn kind(world: &mut World, request: Request) -> ErrorKind {
+fn refusal(world: &mut World, request: Request) -> Refusal {
     world.ops.clear();
     let refusal = world.ask(request).expect_err("it was not refused");
     assert!(world.ops.is_empty(), "a refused request changed the maps: {:?}", world.ops);
     assert!(!refusal.message.ends_with('.'), "{}", refusal.message);
-    refusal.kind
+    refusal
+}
+
+fn kind(world: &mut World, request: Request) -> ErrorKind {
+    refusal(world, request).kind
 }
 
 fn one(scheduler: Scheduler) -> World {
@@ -55,17 +59,62 @@ fn services_and_destinations_that_are_not_there_or_there_already() {
 #[test]
 fn what_this_version_does_not_do_is_refused() {
     let mut w = one(Scheduler::Rr);
-    let sctp = ServiceKey::Address { protocol: Protocol::Sctp, address: "192.0.2.1:80".parse().unwrap() };
-    let mut engine = service(tcp("192.0.2.2:80"), Scheduler::Rr);
-    engine.persistence_engine = Some("sip".into());
     for request in [
-        add_service(service(sctp, Scheduler::Rr)),
-        add_service(engine),
         // The director's own address by NAT on another port.
         add(tcp(VIP), destination("127.0.0.1:8080", 1)),
     ] {
         assert_eq!(kind(&mut w, request.clone()), ErrorKind::Unsupported, "{request:?}");
     }
+}
+
+#[test]
+fn the_sip_engine_is_for_persistent_services_of_udp() {
+    let mut w = one(Scheduler::Rr);
+    let with = |key, engine: &str, persistent: bool| {
+        let mut spec = service(key, Scheduler::Rr);
+        spec.persistence_engine = Some(engine.into());
+        spec.persistence = persistent.then_some(Persistence { timeout: 60 });
+        add_service(spec)
+    };
+    let udp = ServiceKey::Address { protocol: Protocol::Udp, address: "192.0.2.1:5060".parse().unwrap() };
+    assert_eq!(kind(&mut w, with(udp, "h323", true)), ErrorKind::NoSuchScheduler);
+    assert_eq!(kind(&mut w, with(udp, "sip", false)), ErrorKind::Invalid);
+    assert_eq!(kind(&mut w, with(tcp("192.0.2.1:5060"), "sip", true)), ErrorKind::Invalid);
+    w.ops.clear();
+    w.does(with(udp, "sip", true));
+    let engine = w.ops.iter().find_map(|op| match op {
+        MapOp::PutService { value, .. } => Some(value.engine),
+        _ => None,
+    });
+    assert_eq!(engine, Some(lb_common::sip::ENGINE));
+    w.does(with(ServiceKey::Fwmark(Fwmark { mark: 7, ipv6: true }), "sip", true));
+}
+
+#[test]
+fn nat_keeps_the_port_of_sctp() {
+    let mut w = one(Scheduler::Rr);
+    let sctp =
+        |address: &str| ServiceKey::Address { protocol: Protocol::Sctp, address: address.parse().unwrap() };
+    let key = sctp("192.0.2.1:36412");
+    w.does(add_service(service(key, Scheduler::Rr)));
+    let other = destination("198.51.100.12:9999", 1);
+    let why = refusal(&mut w, add(key, other.clone()));
+    assert_eq!(why.kind, ErrorKind::Unsupported);
+    assert!(why.message.contains("9999") && why.message.contains("another port"), "{}", why.message);
+    let hint = why.hint.unwrap();
+    assert!(hint.contains("-r 198.51.100.12:36412 -m") && hint.contains("-g"), "{hint}");
+    w.does(add(key, destination("198.51.100.12:36412", 1)));
+    // Direct routing takes the service's port anyway.
+    let mut dr = destination("198.51.100.13:9999", 1);
+    dr.method = ForwardingMethod::DirectRoute;
+    w.does(add(key, dr));
+    // A service of every port: a destination without a port of its own keeps the packet's.
+    let key = sctp("192.0.2.2:0");
+    let mut every = service(key, Scheduler::Rr);
+    every.persistence = Some(Persistence { timeout: 60 });
+    w.does(add_service(every));
+    assert_eq!(kind(&mut w, add(key, other)), ErrorKind::Unsupported);
+    w.does(add(key, destination("198.51.100.12:0", 1)));
 }
 
 #[test]
