@@ -117,7 +117,6 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
     let Some(destination) = tables.destination(id) else { return 0 };
     let masq = is_masq(destination);
     let port = real_port(destination.port, &opening.packet);
-    opening.table = FlowTable::Connections;
     opening.state = 0;
     opening.bits = 0;
     request_key(opening);
@@ -143,7 +142,7 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
         if opening.room.replaced {
             uncount::<F, T>(tables, settings, &opening.room.removed);
         }
-        insert(tables, settings, opening);
+        insert(tables, settings, opening, FlowTable::Connections);
         if opening.failed != 0 {
             return 0;
         }
@@ -163,8 +162,8 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
         opening.body.flags |= connection_flags::CONTROLLED;
         opening.body.link = opening.link;
     }
-    locate::<F, T>(tables, settings, opening);
-    insert(tables, settings, opening);
+    locate::<F, T>(tables, settings, opening, FlowTable::Connections);
+    insert(tables, settings, opening, FlowTable::Connections);
     if masq {
         pair::<F, T>(tables, settings, opening);
     }
@@ -217,7 +216,7 @@ const fn failure(code: u32) -> Reason {
 /// inlined: a stack frame of its own.
 #[inline(never)]
 fn retire<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut Opening<F>) -> u32 {
-    locate::<F, T>(tables, settings, opening);
+    locate::<F, T>(tables, settings, opening, FlowTable::Connections);
     let view = View::<F, T>::new(tables, settings, FlowTable::Connections);
     opening.room.replaced = false;
     if let Some(old) = flow_table::seek(&view, &opening.body.key, opening.room.place) {
@@ -242,21 +241,30 @@ fn pair<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &Openi
 }
 
 /// Finds the place of the entry's key. Not inlined: the hash takes many registers.
+///
+/// Here and in what follows `table` is an argument, because the verifier knows it at each call; out of memory it would
+/// follow both tables at each look.
 #[inline(never)]
 pub(crate) fn locate<F: Family, T: Store<F>>(
     tables: &T,
     settings: &Settings,
     opening: &mut Opening<F>,
+    table: FlowTable,
 ) -> u32 {
-    opening.room.place = View::<F, T>::new(tables, settings, opening.table).place(&opening.body.key);
+    opening.room.place = View::<F, T>::new(tables, settings, table).place(&opening.body.key);
     0
 }
 
 /// Inserts at the place that was located and takes what was replaced off the counts; `request.failed` 0, [`LOST`] or
 /// [`FULL`].
 #[inline(always)]
-pub(crate) fn insert<F: Family, T: Store<F>>(tables: &T, settings: &Settings, request: &mut Opening<F>) {
-    put(tables, settings, request);
+pub(crate) fn insert<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    request: &mut Opening<F>,
+    table: FlowTable,
+) {
+    put(tables, settings, request, table);
     if request.room.replaced {
         uncount::<F, T>(tables, settings, &request.room.removed);
     }
@@ -265,8 +273,13 @@ pub(crate) fn insert<F: Family, T: Store<F>>(tables: &T, settings: &Settings, re
 /// Inserts. Not inlined: three callers, and a stack frame of its own; BPF functions return scalars only,
 /// so the place goes out by the request.
 #[inline(never)]
-fn put<F: Family, T: Store<F>>(tables: &T, settings: &Settings, request: &mut Opening<F>) -> u32 {
-    let view = View::<F, T>::new(tables, settings, request.table);
+fn put<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    request: &mut Opening<F>,
+    table: FlowTable,
+) -> u32 {
+    let view = View::<F, T>::new(tables, settings, table);
     request.failed =
         match flow_table::insert(&view, &request.body, request.state, request.bits, &mut request.room) {
             Insertion::Inserted { word, slot } => {

@@ -60,9 +60,8 @@ pub(crate) fn choose<F: Family, T: Store<F>>(
     service: &Service,
 ) -> u32 {
     let view = View::<F, T>::new(tables, settings, FlowTable::Templates);
-    opening.table = FlowTable::Templates;
     template_key(opening, service);
-    locate::<F, T>(tables, settings, opening);
+    locate::<F, T>(tables, settings, opening, FlowTable::Templates);
     if let Some(found) = flow_table::seek(&view, &opening.body.key, opening.room.place) {
         let entry = found.entry;
         let id = entry.destination();
@@ -106,7 +105,7 @@ pub(crate) fn choose<F: Family, T: Store<F>>(
     // Listings take the client's address out of the key by it.
     body.link = opening.call;
     body.mark = 0;
-    insert(tables, settings, opening);
+    insert(tables, settings, opening, FlowTable::Templates);
     if opening.failed == 0 {
         // Also where another CPU has replaced it meanwhile, which takes it off the count.
         tables.add_count(id, Count::Persistent, 1);

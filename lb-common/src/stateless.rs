@@ -95,9 +95,8 @@ fn home<F: Family, T: Store<F>>(
     opening: &mut Opening<F>,
 ) -> Option<T::Entry> {
     let packet = &opening.packet;
-    opening.table = FlowTable::Connections;
     opening.body.key = F::key(packet.source, packet.destination, packet.ports, packet.protocol);
-    locate::<F, T>(tables, settings, opening);
+    locate::<F, T>(tables, settings, opening, FlowTable::Connections);
     tables.bucket(FlowTable::Connections, opening.room.place.home)
 }
 

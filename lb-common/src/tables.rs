@@ -161,8 +161,6 @@ pub struct Opening<F: Family> {
     pub body: Body<F::Key>,
     /// For the insertion.
     pub room: Room<F::Key>,
-    /// Into which table.
-    pub table: FlowTable,
     /// Protocol state of the entry.
     pub state: u8,
     /// Generation it got in its slot.

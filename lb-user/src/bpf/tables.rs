@@ -273,7 +273,6 @@ fn blank<F: Family>() -> Opening<F> {
             twins: 0,
             cell: 0,
         },
-        table: FlowTable::Connections,
         state: 0,
         generation: 0,
         bits: 0,

@@ -5,7 +5,7 @@ use crate::family::{Family, Ports};
 use crate::flow_table::{Body, Place, Removed, Room, Word};
 use crate::parse::Packet;
 use crate::sched::Subject;
-use crate::tables::{FlowTable, Opening};
+use crate::tables::Opening;
 
 /// Room for opening a connection, filled with what the decision must not rely on.
 pub(super) fn blank<F: Family>() -> Opening<F> {
@@ -70,7 +70,6 @@ pub(super) fn blank<F: Family>() -> Opening<F> {
             twins: 0xa5a5,
             cell: 0xa5a5,
         },
-        table: FlowTable::Templates,
         state: 0xa5,
         generation: 0xa5a5,
         bits: 0xa5a5_a5a5,
