@@ -35,9 +35,10 @@ pub(crate) fn schedule<const KNOWN: bool, F: Family, T: Store<F>>(
     if opening.stray == stateless::REFUSED {
         return Verdict::Pass(Reason::NotAnOpener);
     }
-    let Some(service) = lookup::service(tables, settings, &opening.packet, opening.sender) else {
+    serve::<F, T>(tables, settings, opening);
+    if opening.served == 0 {
         return Verdict::Pass(Reason::NoService);
-    };
+    }
     if settings.drop_rate != 0 && tables.is_shed(settings.drop_rate) {
         return Verdict::Drop(Reason::Shed);
     }
@@ -46,11 +47,11 @@ pub(crate) fn schedule<const KNOWN: bool, F: Family, T: Store<F>>(
     }
     opening.now = tables.now();
     opening.link = 0;
-    opening.mark = service.mark;
-    opening.subject = subject(service, &opening.packet, opening.now);
+    opening.mark = opening.service.mark;
+    opening.subject = subject(&opening.service, &opening.packet, opening.now);
     opening.destination = NONE;
-    if is_persistent(service) {
-        if service.engine == 0 {
+    if is_persistent(&opening.service) {
+        if opening.service.engine == 0 {
             opening.call = 0;
         } else if !KNOWN {
             return Verdict::Engine;
@@ -58,23 +59,23 @@ pub(crate) fn schedule<const KNOWN: bool, F: Family, T: Store<F>>(
             // Dropped without a word (ip_vs_core.c: ip_vs_schedule, *ignored = -1).
             return Verdict::Drop(Reason::NoCallId);
         }
-        persist::choose(tables, settings, opening, service);
+        persist::choose(tables, settings, opening);
     }
     if opening.stray != stateless::NO {
-        stateless::follow(tables, settings, opening, service);
+        stateless::follow(tables, settings, opening);
         if opening.destination == NONE && opening.stray == stateless::INTRUDES {
             return Verdict::Pass(Reason::NotAnOpener);
         }
     }
     if opening.destination == NONE {
-        let id = sched::select(tables, service, &opening.subject);
+        let id = sched::select(tables, &opening.service, &opening.subject);
         // By way of memory: the verifier then follows one path from here.
         opening.destination = crate::abi::through(&mut opening.room.cell, u64::from(id)) as u32;
         if opening.destination == NONE {
             return Verdict::Reply(IcmpError::PortUnreachable, Reason::NoDestination);
         }
     }
-    if is_one_packet(service, protocol) {
+    if is_one_packet(&opening.service, protocol) {
         // Counted, forwarded, forgotten (ip_vs_core.c: IP_VS_CONN_F_ONE_PACKET).
         tables.account_connection(opening.destination);
     } else {
@@ -83,7 +84,7 @@ pub(crate) fn schedule<const KNOWN: bool, F: Family, T: Store<F>>(
             tables.account_connection(opening.destination);
         } else {
             let reason = failure(opening.failed);
-            stateless::go(tables, settings, opening, service);
+            stateless::go(tables, settings, opening);
             if opening.destination == NONE {
                 return Verdict::Drop(reason);
             }
@@ -94,6 +95,19 @@ pub(crate) fn schedule<const KNOWN: bool, F: Family, T: Store<F>>(
     let Some(destination) = tables.destination(id) else { return Verdict::Drop(Reason::Internal) };
     tables.account(id, Direction::In, opening.packet.length);
     to_destination(id, destination, &opening.packet)
+}
+
+/// Copies the packet's service to `opening.service`; `opening.served` 0 where there is none. A copy, because a
+/// service is an element of one of several maps, and the verifier would follow each of them to the end. Not inlined: a
+/// stack frame of its own.
+#[inline(never)]
+fn serve<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut Opening<F>) -> u32 {
+    opening.served = 0;
+    if let Some(service) = lookup::service(tables, settings, &opening.packet, opening.sender) {
+        opening.service = *service;
+        opening.served = 1;
+    }
+    0
 }
 
 /// Whether datagrams of the service are scheduled one by one.

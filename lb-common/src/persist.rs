@@ -41,8 +41,8 @@ fn key<F: Family>(packet: &Packet<F>, service: &Service) -> F::Key {
 
 /// Makes the key of the packet's template. Not inlined: a stack frame of its own.
 #[inline(never)]
-fn template_key<F: Family>(opening: &mut Opening<F>, service: &Service) -> u32 {
-    let key = key(&opening.packet, service);
+fn template_key<F: Family>(opening: &mut Opening<F>) -> u32 {
+    let key = key(&opening.packet, &opening.service);
     opening.body.key = if opening.call == 0 { key } else { F::engine(&key, opening.call) };
     0
 }
@@ -57,10 +57,9 @@ pub(crate) fn choose<F: Family, T: Store<F>>(
     tables: &T,
     settings: &Settings,
     opening: &mut Opening<F>,
-    service: &Service,
 ) -> u32 {
     let view = View::<F, T>::new(tables, settings, FlowTable::Templates);
-    template_key(opening, service);
+    template_key(opening);
     locate::<F, T>(tables, settings, opening, FlowTable::Templates);
     if let Some(found) = flow_table::seek(&view, &opening.body.key, opening.room.place) {
         let entry = found.entry;
@@ -72,7 +71,7 @@ pub(crate) fn choose<F: Family, T: Store<F>>(
             // The kernel keeps the 60 s of an extended template here; ours starts again with the
             // service's own timeout, as `-p` says, unless it is to do as the kernel.
             if settings.flags & settings_flags::KEEP_EXTENDED_TEMPLATE == 0 {
-                entry.set_timeout(service.persistence);
+                entry.set_timeout(opening.service.persistence);
             }
             opening.link = link_of(slot, found.word.generation());
             opening.destination = id;
@@ -82,7 +81,7 @@ pub(crate) fn choose<F: Family, T: Store<F>>(
             tables.add_count(id, Count::Persistent, u32::MAX);
         }
     }
-    let id = sched::select(tables, service, &opening.subject);
+    let id = sched::select(tables, &opening.service, &opening.subject);
     // By way of memory: the verifier then follows one path from here.
     let id = crate::abi::through(&mut opening.room.cell, u64::from(id)) as u32;
     if id == NONE {
@@ -94,14 +93,18 @@ pub(crate) fn choose<F: Family, T: Store<F>>(
     opening.bits = Word::WEAK;
     let body = &mut opening.body;
     body.last_seen = opening.now;
-    body.timeout = service.persistence;
+    body.timeout = opening.service.persistence;
     body.destination = id;
     body.peer = NONE;
     body.peer_generation = 0;
     body.flags = connection_flags::TEMPLATE
-        | if service.flags & service_flags::ONE_PACKET != 0 { connection_flags::ONE_PACKET } else { 0 };
+        | if opening.service.flags & service_flags::ONE_PACKET != 0 {
+            connection_flags::ONE_PACKET
+        } else {
+            0
+        };
     body.address = destination.address;
-    body.port = if service.prefix & EVERY_PORT != 0 { [0, 0] } else { destination.port };
+    body.port = if opening.service.prefix & EVERY_PORT != 0 { [0, 0] } else { destination.port };
     // Listings take the client's address out of the key by it.
     body.link = opening.call;
     body.mark = 0;

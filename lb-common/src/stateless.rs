@@ -6,7 +6,7 @@
 //! a connection is one of theirs. It gets an entry as soon as there is room, and goes on by the hash until then. The
 //! daemon's sweep clears the bit when the bucket is empty.
 
-use crate::abi::{NONE, Service, Settings};
+use crate::abi::{NONE, Settings};
 use crate::conn::protocol;
 use crate::connect::{is_masq, is_one_packet, locate, opens};
 use crate::family::Family;
@@ -52,13 +52,12 @@ pub(crate) fn follow<F: Family, T: Store<F>>(
     tables: &T,
     settings: &Settings,
     opening: &mut Opening<F>,
-    service: &Service,
 ) -> u32 {
-    if is_one_packet(service, opening.packet.protocol) {
+    if is_one_packet(&opening.service, opening.packet.protocol) {
         return 0;
     }
     if opening.link == 0 {
-        opening.destination = choose::<F, T>(tables, settings, opening, service);
+        opening.destination = choose::<F, T>(tables, settings, opening);
     }
     if opening.stray == INTRUDES && tables.destination(opening.destination).is_none_or(is_masq) {
         opening.destination = NONE;
@@ -69,15 +68,10 @@ pub(crate) fn follow<F: Family, T: Store<F>>(
 /// Directs a packet whose connection got no entry: `opening.destination`, and remembers that it goes without; [`NONE`]
 /// where it cannot. Not inlined: as above.
 #[inline(never)]
-pub(crate) fn go<F: Family, T: Store<F>>(
-    tables: &T,
-    settings: &Settings,
-    opening: &mut Opening<F>,
-    service: &Service,
-) -> u32 {
+pub(crate) fn go<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut Opening<F>) -> u32 {
     // A template says the same each time as well.
     if opening.link == 0 {
-        opening.destination = choose::<F, T>(tables, settings, opening, service);
+        opening.destination = choose::<F, T>(tables, settings, opening);
     }
     if tables.destination(opening.destination).is_none_or(is_masq) {
         opening.destination = NONE;
@@ -104,12 +98,8 @@ fn home<F: Family, T: Store<F>>(
 /// that is the same each time; otherwise the slots are walked from where the hash of the flow says. NAT cannot do
 /// without an entry, and is not chosen there. Not inlined: a stack frame of its own.
 #[inline(never)]
-fn choose<F: Family, T: Store<F>>(
-    tables: &T,
-    settings: &Settings,
-    opening: &Opening<F>,
-    service: &Service,
-) -> u32 {
+fn choose<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &Opening<F>) -> u32 {
+    let service = &opening.service;
     if service.slots == 0 {
         return NONE;
     }

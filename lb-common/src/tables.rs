@@ -149,6 +149,10 @@ pub struct Opening<F: Family> {
     pub mark: u32,
     /// Where the packet came from: its sender's MAC and the interface it came in by.
     pub sender: Hop,
+    /// The service.
+    pub service: Service,
+    /// Whether there is one: 0 or 1.
+    pub served: u32,
     /// Its template, 0 without.
     pub link: u64,
     /// What the packet has to do with connections that go on without an entry ([`crate::stateless`]).

@@ -246,6 +246,8 @@ fn blank<F: Family>() -> Opening<F> {
         destination: 0,
         mark: 0,
         sender: lb_common::abi::Hop::UNRESOLVED,
+        service: Service::default(),
+        served: 0,
         link: 0,
         stray: 0,
         call: 0,

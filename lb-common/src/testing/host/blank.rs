@@ -1,6 +1,6 @@
 //! Room for opening a connection.
 
-use crate::abi::{Hop, LocalityKey};
+use crate::abi::{Hop, LocalityKey, Service};
 use crate::family::{Family, Ports};
 use crate::flow_table::{Body, Place, Removed, Room, Word};
 use crate::parse::Packet;
@@ -29,6 +29,8 @@ pub(super) fn blank<F: Family>() -> Opening<F> {
         destination: 0xa5a5_a5a5,
         mark: 0xa5a5_a5a5,
         sender: Hop(0xa5a5_a5a5_a5a5_a5a5),
+        service: Service { slots: 0xa5a5, flags: 0xa5, ..Service::default() },
+        served: 0xa5a5,
         link: 0xa5a5_a5a5_a5a5_a5a5,
         stray: 0xa5a5,
         call: 0xa5a5_a5a5_a5a5_a5a5,
