@@ -31,22 +31,14 @@ pub(crate) fn schedule<const KNOWN: bool, F: Family, T: Store<F>>(
     opening: &mut Opening<F>,
 ) -> Verdict<F> {
     let (protocol, source_port) = (opening.packet.protocol, opening.packet.ports.source);
-    let mut stray = stateless::NO;
-    let may_open = opens(settings, &opening.packet) != 0;
-    if protocol != protocol::TCP || !may_open {
-        stray = stateless::of::<F, T>(tables, settings, opening);
-        if !may_open {
-            if stray == stateless::NO {
-                return Verdict::Pass(Reason::NotAnOpener);
-            }
-            stray = stateless::INTRUDES;
-        }
+    stateless::ask::<F, T>(tables, settings, opening);
+    if opening.stray == stateless::REFUSED {
+        return Verdict::Pass(Reason::NotAnOpener);
     }
-    // By way of memory: the verifier then follows one path from here.
-    opening.stray = crate::abi::through(&mut opening.room.cell, u64::from(stray)) as u32;
-    let Some(service) = lookup::service(tables, settings, &opening.packet, opening.sender) else {
+    serve::<F, T>(tables, settings, opening);
+    if opening.served == 0 {
         return Verdict::Pass(Reason::NoService);
-    };
+    }
     if settings.drop_rate != 0 && tables.is_shed(settings.drop_rate) {
         return Verdict::Drop(Reason::Shed);
     }
@@ -55,11 +47,11 @@ pub(crate) fn schedule<const KNOWN: bool, F: Family, T: Store<F>>(
     }
     opening.now = tables.now();
     opening.link = 0;
-    opening.mark = service.mark;
-    opening.subject = subject(service, &opening.packet, opening.now);
+    opening.mark = opening.service.mark;
+    opening.subject = subject(&opening.service, &opening.packet, opening.now);
     opening.destination = NONE;
-    if is_persistent(service) {
-        if service.engine == 0 {
+    if is_persistent(&opening.service) {
+        if opening.service.engine == 0 {
             opening.call = 0;
         } else if !KNOWN {
             return Verdict::Engine;
@@ -67,37 +59,55 @@ pub(crate) fn schedule<const KNOWN: bool, F: Family, T: Store<F>>(
             // Dropped without a word (ip_vs_core.c: ip_vs_schedule, *ignored = -1).
             return Verdict::Drop(Reason::NoCallId);
         }
-        opening.destination = persist::choose(tables, settings, opening, service);
+        persist::choose(tables, settings, opening);
     }
     if opening.stray != stateless::NO {
-        stateless::follow(tables, settings, opening, service);
+        stateless::follow(tables, settings, opening);
         if opening.destination == NONE && opening.stray == stateless::INTRUDES {
             return Verdict::Pass(Reason::NotAnOpener);
         }
     }
     if opening.destination == NONE {
-        opening.destination = sched::select(tables, service, &opening.subject);
+        let id = sched::select(tables, &opening.service, &opening.subject);
+        // By way of memory: the verifier then follows one path from here.
+        opening.destination = crate::abi::through(&mut opening.room.cell, u64::from(id)) as u32;
         if opening.destination == NONE {
             return Verdict::Reply(IcmpError::PortUnreachable, Reason::NoDestination);
         }
     }
-    if is_one_packet(service, protocol) {
+    if is_one_packet(&opening.service, protocol) {
         // Counted, forwarded, forgotten (ip_vs_core.c: IP_VS_CONN_F_ONE_PACKET).
         tables.account_connection(opening.destination);
     } else {
-        let failed = enter(tables, settings, opening);
-        if failed == 0 {
+        enter(tables, settings, opening);
+        if opening.failed == 0 {
             tables.account_connection(opening.destination);
-        } else if stateless::go(tables, settings, opening, service) == 0 {
-            return Verdict::Drop(failure(failed));
         } else {
-            tables.count(failure(failed));
+            let reason = failure(opening.failed);
+            stateless::go(tables, settings, opening);
+            if opening.destination == NONE {
+                return Verdict::Drop(reason);
+            }
+            tables.count(reason);
         }
     }
     let id = opening.destination;
     let Some(destination) = tables.destination(id) else { return Verdict::Drop(Reason::Internal) };
     tables.account(id, Direction::In, opening.packet.length);
     to_destination(id, destination, &opening.packet)
+}
+
+/// Copies the packet's service to `opening.service`; `opening.served` 0 where there is none. A copy, because a
+/// service is an element of one of several maps, and the verifier would follow each of them to the end. Not inlined: a
+/// stack frame of its own.
+#[inline(never)]
+fn serve<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut Opening<F>) -> u32 {
+    opening.served = 0;
+    if let Some(service) = lookup::service(tables, settings, &opening.packet, opening.sender) {
+        opening.service = *service;
+        opening.served = 1;
+    }
+    0
 }
 
 /// Whether datagrams of the service are scheduled one by one.
@@ -112,14 +122,15 @@ pub(crate) const fn is_masq(destination: &Destination) -> bool {
     destination.method == ForwardingMethod::Masq as u8 && destination.flags & destination_flags::LOCAL == 0
 }
 
-/// Makes the connection's entries and counts it; 0, [`LOST`], [`FULL`]. Not inlined: a stack frame of its own.
+/// Makes the connection's entries and counts it; `opening.failed` 0, [`LOST`], [`FULL`]. Not inlined: a stack frame of
+/// its own.
 #[inline(never)]
 fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut Opening<F>) -> u32 {
     let id = opening.destination;
-    let Some(destination) = tables.destination(id) else { return FULL };
+    opening.failed = FULL;
+    let Some(destination) = tables.destination(id) else { return 0 };
     let masq = is_masq(destination);
     let port = real_port(destination.port, &opening.packet);
-    opening.table = FlowTable::Connections;
     opening.state = 0;
     opening.bits = 0;
     request_key(opening);
@@ -141,12 +152,13 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
         opening.body.port = opening.packet.ports.destination;
         // Until the route back is known, the way the packet came serves.
         opening.body.link = opening.sender.0;
-        if retire::<F, T>(tables, settings, opening) != 0 {
+        retire::<F, T>(tables, settings, opening);
+        if opening.room.replaced {
             uncount::<F, T>(tables, settings, &opening.room.removed);
         }
-        let failed = insert(tables, settings, opening);
-        if failed != 0 {
-            return failed;
+        insert(tables, settings, opening, FlowTable::Connections);
+        if opening.failed != 0 {
+            return 0;
         }
         request_key(opening);
         opening.body.link = 0;
@@ -164,13 +176,13 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
         opening.body.flags |= connection_flags::CONTROLLED;
         opening.body.link = opening.link;
     }
-    locate::<F, T>(tables, settings, opening);
-    let failed = insert(tables, settings, opening);
+    locate::<F, T>(tables, settings, opening, FlowTable::Connections);
+    insert(tables, settings, opening, FlowTable::Connections);
     if masq {
-        pair::<F, T>(tables, settings, opening, failed);
+        pair::<F, T>(tables, settings, opening);
     }
-    if failed != 0 {
-        return failed;
+    if opening.failed != 0 {
+        return 0;
     }
     let which = if active { Count::Active } else { Count::Inactive };
     let total = tables.add_count(id, which, 1);
@@ -214,25 +226,26 @@ const fn failure(code: u32) -> Reason {
 
 /// Locates a reply entry's key and removes the entry that has it: the same client port came through another
 /// virtual service, and the newer connection has the replies. It may be a connection of its own, which the real
-/// server opened: 1 where the caller is to take `opening.room.removed` off the counts. Not inlined: a stack frame
-/// of its own.
+/// server opened: `opening.room.replaced` where the caller is to take `opening.room.removed` off the counts. Not
+/// inlined: a stack frame of its own.
 #[inline(never)]
 fn retire<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut Opening<F>) -> u32 {
-    locate::<F, T>(tables, settings, opening);
+    locate::<F, T>(tables, settings, opening, FlowTable::Connections);
     let view = View::<F, T>::new(tables, settings, FlowTable::Connections);
-    match flow_table::seek(&view, &opening.body.key, opening.room.place) {
-        Some(old) => u32::from(flow_table::remove(&view, old, &mut opening.room.removed)),
-        None => 0,
+    opening.room.replaced = false;
+    if let Some(old) = flow_table::seek(&view, &opening.body.key, opening.room.place) {
+        opening.room.replaced = flow_table::remove(&view, old, &mut opening.room.removed);
     }
+    0
 }
 
 /// Ties the reply entry to the entry just made, or takes it away where that failed. Not inlined: a stack frame of
 /// its own.
 #[inline(never)]
-fn pair<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &Opening<F>, failed: u32) -> u32 {
+fn pair<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &Opening<F>) -> u32 {
     let view = View::<F, T>::new(tables, settings, FlowTable::Connections);
     if let Some(reply) = flow_table::at(&view, opening.body.peer, opening.body.peer_generation) {
-        if failed == 0 {
+        if opening.failed == 0 {
             reply.entry.set_peer(opening.slot, opening.generation);
         } else {
             flow_table::discard(&view, reply);
@@ -242,44 +255,56 @@ fn pair<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &Openi
 }
 
 /// Finds the place of the entry's key. Not inlined: the hash takes many registers.
+///
+/// Here and in what follows `table` is an argument, because the verifier knows it at each call; out of memory it would
+/// follow both tables at each look.
 #[inline(never)]
 pub(crate) fn locate<F: Family, T: Store<F>>(
     tables: &T,
     settings: &Settings,
     opening: &mut Opening<F>,
+    table: FlowTable,
 ) -> u32 {
-    opening.room.place = View::<F, T>::new(tables, settings, opening.table).place(&opening.body.key);
+    opening.room.place = View::<F, T>::new(tables, settings, table).place(&opening.body.key);
     0
 }
 
-/// Inserts at the place that was located and takes what was replaced off the counts; 0, [`LOST`] or [`FULL`].
+/// Inserts at the place that was located and takes what was replaced off the counts; `request.failed` 0, [`LOST`] or
+/// [`FULL`].
 #[inline(always)]
 pub(crate) fn insert<F: Family, T: Store<F>>(
     tables: &T,
     settings: &Settings,
     request: &mut Opening<F>,
-) -> u32 {
-    let code = put(tables, settings, request);
+    table: FlowTable,
+) {
+    put(tables, settings, request, table);
     if request.room.replaced {
         uncount::<F, T>(tables, settings, &request.room.removed);
     }
-    code
 }
 
 /// Inserts. Not inlined: three callers, and a stack frame of its own; BPF functions return scalars only,
 /// so the place goes out by the request.
 #[inline(never)]
-fn put<F: Family, T: Store<F>>(tables: &T, settings: &Settings, request: &mut Opening<F>) -> u32 {
-    let view = View::<F, T>::new(tables, settings, request.table);
-    match flow_table::insert(&view, &request.body, request.state, request.bits, &mut request.room) {
-        Insertion::Inserted { word, slot } => {
-            request.slot = slot;
-            request.generation = word.generation();
-            0
-        }
-        Insertion::Lost => LOST,
-        Insertion::Full => FULL,
-    }
+fn put<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    request: &mut Opening<F>,
+    table: FlowTable,
+) -> u32 {
+    let view = View::<F, T>::new(tables, settings, table);
+    request.failed =
+        match flow_table::insert(&view, &request.body, request.state, request.bits, &mut request.room) {
+            Insertion::Inserted { word, slot } => {
+                request.slot = slot;
+                request.generation = word.generation();
+                0
+            }
+            Insertion::Lost => LOST,
+            Insertion::Full => FULL,
+        };
+    0
 }
 
 /// Fills in the state after the first packet, and what it makes of word and timeout; 1 where it counts as active. Not
@@ -306,16 +331,16 @@ fn first_state<F: Family>(settings: &Settings, opening: &mut Opening<F>, masq: u
     u32::from(conn::is_active(protocol, state))
 }
 
-/// 1 where a packet may open a connection. Not inlined: as above.
-#[inline(never)]
-fn opens<F: Family>(settings: &Settings, packet: &Packet<F>) -> u32 {
+/// Whether a packet may open a connection.
+#[inline(always)]
+pub(crate) fn opens<F: Family>(settings: &Settings, packet: &Packet<F>) -> bool {
     let is_sloppy = |flag| settings.flags & flag != 0;
-    u32::from(match packet.protocol {
+    match packet.protocol {
         protocol::TCP if is_sloppy(settings_flags::SLOPPY_TCP) => packet.tcp_flags & tcp::flag::RST == 0,
         protocol::TCP => tcp::is_opener(packet.tcp_flags),
         protocol::SCTP => sctp::may_open(packet.sctp_event, is_sloppy(settings_flags::SLOPPY_SCTP)),
         _ => true,
-    })
+    }
 }
 
 /// What the schedulers look at.

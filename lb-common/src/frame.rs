@@ -25,6 +25,8 @@ pub trait Frame: Sized {
     }
     /// Writes a native word at `offset`.
     fn put<T: Raw>(&mut self, offset: u32, value: T) -> Option<()>;
+    /// Finds out anew where it lies: what verifiers have learnt of it is forgotten, and with it what set their paths apart.
+    fn renew(&mut self) {}
     /// Whether it has at least `n` bytes.
     fn has(&self, n: u32) -> bool;
     /// Sum of `words` (at most [`MAX_WORDS`]) native 32-bit words from `at`.

@@ -41,8 +41,8 @@ fn key<F: Family>(packet: &Packet<F>, service: &Service) -> F::Key {
 
 /// Makes the key of the packet's template. Not inlined: a stack frame of its own.
 #[inline(never)]
-fn template_key<F: Family>(opening: &mut Opening<F>, service: &Service) -> u32 {
-    let key = key(&opening.packet, service);
+fn template_key<F: Family>(opening: &mut Opening<F>) -> u32 {
+    let key = key(&opening.packet, &opening.service);
     opening.body.key = if opening.call == 0 { key } else { F::engine(&key, opening.call) };
     0
 }
@@ -50,19 +50,17 @@ fn template_key<F: Family>(opening: &mut Opening<F>, service: &Service) -> u32 {
 /// Bit of [`Service::prefix`]: templates of the service are of every port (port 0, or FTP).
 pub const EVERY_PORT: u32 = 1 << 31;
 
-/// The destination of a new connection of a persistent service, [`NONE`] without; `opening.link` becomes
+/// `opening.destination` of a new connection of a persistent service, [`NONE`] without; `opening.link` becomes
 /// that to its template. Not inlined: a stack frame of its own.
 #[inline(never)]
 pub(crate) fn choose<F: Family, T: Store<F>>(
     tables: &T,
     settings: &Settings,
     opening: &mut Opening<F>,
-    service: &Service,
 ) -> u32 {
     let view = View::<F, T>::new(tables, settings, FlowTable::Templates);
-    opening.table = FlowTable::Templates;
-    template_key(opening, service);
-    locate::<F, T>(tables, settings, opening);
+    template_key(opening);
+    locate::<F, T>(tables, settings, opening, FlowTable::Templates);
     if let Some(found) = flow_table::seek(&view, &opening.body.key, opening.room.place) {
         let entry = found.entry;
         let id = entry.destination();
@@ -73,36 +71,45 @@ pub(crate) fn choose<F: Family, T: Store<F>>(
             // The kernel keeps the 60 s of an extended template here; ours starts again with the
             // service's own timeout, as `-p` says, unless it is to do as the kernel.
             if settings.flags & settings_flags::KEEP_EXTENDED_TEMPLATE == 0 {
-                entry.set_timeout(service.persistence);
+                entry.set_timeout(opening.service.persistence);
             }
             opening.link = link_of(slot, found.word.generation());
-            return id;
+            opening.destination = id;
+            return 0;
         }
         if flow_table::discard(&view, found) {
             tables.add_count(id, Count::Persistent, u32::MAX);
         }
     }
-    let id = sched::select(tables, service, &opening.subject);
+    let id = sched::select(tables, &opening.service, &opening.subject);
+    // By way of memory: the verifier then follows one path from here.
+    let id = crate::abi::through(&mut opening.room.cell, u64::from(id)) as u32;
     if id == NONE {
-        return NONE;
+        return 0;
     }
-    let Some(destination) = tables.destination(id) else { return NONE };
+    let Some(destination) = tables.destination(id) else { return 0 };
+    opening.destination = id;
     opening.state = state::NONE;
     opening.bits = Word::WEAK;
     let body = &mut opening.body;
     body.last_seen = opening.now;
-    body.timeout = service.persistence;
+    body.timeout = opening.service.persistence;
     body.destination = id;
     body.peer = NONE;
     body.peer_generation = 0;
     body.flags = connection_flags::TEMPLATE
-        | if service.flags & service_flags::ONE_PACKET != 0 { connection_flags::ONE_PACKET } else { 0 };
+        | if opening.service.flags & service_flags::ONE_PACKET != 0 {
+            connection_flags::ONE_PACKET
+        } else {
+            0
+        };
     body.address = destination.address;
-    body.port = if service.prefix & EVERY_PORT != 0 { [0, 0] } else { destination.port };
+    body.port = if opening.service.prefix & EVERY_PORT != 0 { [0, 0] } else { destination.port };
     // Listings take the client's address out of the key by it.
     body.link = opening.call;
     body.mark = 0;
-    if insert(tables, settings, opening) == 0 {
+    insert(tables, settings, opening, FlowTable::Templates);
+    if opening.failed == 0 {
         // Also where another CPU has replaced it meanwhile, which takes it off the count.
         tables.add_count(id, Count::Persistent, 1);
         if let Some(found) = flow_table::at(&view, opening.slot, opening.generation) {
@@ -111,7 +118,7 @@ pub(crate) fn choose<F: Family, T: Store<F>>(
             opening.link = link_of(opening.slot, opening.generation);
         }
     }
-    id
+    0
 }
 
 /// Whether a template may still be used (ip_vs_conn.c: ip_vs_check_template). Overload and weight 0 do

@@ -129,6 +129,7 @@ fn opened<const ENGINE: bool, F: Parse + Encapsulated + Icmp, T: Store<F>, Fr: F
     let taken = frame.take();
     let refused = take_in::<ENGINE, F, T, Fr>(tables, settings, &taken, ifindex, &mut opening);
     *frame = taken;
+    frame.renew();
     match refused {
         0 => {}
         DROPPED => return Action::Drop,

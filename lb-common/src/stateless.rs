@@ -6,8 +6,9 @@
 //! a connection is one of theirs. It gets an entry as soon as there is room, and goes on by the hash until then. The
 //! daemon's sweep clears the bit when the bucket is empty.
 
-use crate::abi::{NONE, Service, Settings};
-use crate::connect::{is_masq, is_one_packet, locate};
+use crate::abi::{NONE, Settings};
+use crate::conn::protocol;
+use crate::connect::{is_masq, is_one_packet, locate, opens};
 use crate::family::Family;
 use crate::flow_table::{Entry, gate};
 use crate::sched::{self, Scheduler};
@@ -20,17 +21,30 @@ pub(crate) const FOLLOWS: u32 = 1;
 /// It may be of one, or it is nobody's: by itself it opens nothing.
 pub(crate) const INTRUDES: u32 = 2;
 
-/// What a packet that is not a TCP opener has to do with connections without an entry: [`NO`] or [`FOLLOWS`]. Not inlined: a stack frame of
-/// its own.
+/// It opens nothing, and is nobody's.
+pub(crate) const REFUSED: u32 = 3;
+
+/// Finds out what the packet has to do with connections without an entry: `opening.stray`. A TCP opener is never asked:
+/// it is scheduled as any. Not inlined: a stack frame of its own.
 #[inline(never)]
-pub(crate) fn of<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut Opening<F>) -> u32 {
-    match home::<F, T>(tables, settings, opening) {
-        Some(home) if home.gate() & gate::STATELESS != 0 => FOLLOWS,
-        _ => NO,
+pub(crate) fn ask<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut Opening<F>) -> u32 {
+    let may_open = opens(settings, &opening.packet);
+    opening.stray = NO;
+    if may_open && opening.packet.protocol == protocol::TCP {
+        return 0;
     }
+    let home = home::<F, T>(tables, settings, opening);
+    let is_marked = home.is_some_and(|home| home.gate() & gate::STATELESS != 0);
+    opening.stray = match (may_open, is_marked) {
+        (true, false) => NO,
+        (true, true) => FOLLOWS,
+        (false, true) => INTRUDES,
+        (false, false) => REFUSED,
+    };
+    0
 }
 
-/// Directs a packet of which [`of`] said that it may be of a connection without an entry to where that went:
+/// Directs a packet of which [`ask`] said that it may be of a connection without an entry to where that went:
 /// `opening.destination`, which stays as it is where the packet's own template knows, and is [`NONE`] where no such
 /// connection can be. Not inlined: as above.
 #[inline(never)]
@@ -38,13 +52,12 @@ pub(crate) fn follow<F: Family, T: Store<F>>(
     tables: &T,
     settings: &Settings,
     opening: &mut Opening<F>,
-    service: &Service,
 ) -> u32 {
-    if is_one_packet(service, opening.packet.protocol) {
+    if is_one_packet(&opening.service, opening.packet.protocol) {
         return 0;
     }
     if opening.link == 0 {
-        opening.destination = choose::<F, T>(tables, settings, opening, service);
+        opening.destination = choose::<F, T>(tables, settings, opening);
     }
     if opening.stray == INTRUDES && tables.destination(opening.destination).is_none_or(is_masq) {
         opening.destination = NONE;
@@ -52,29 +65,20 @@ pub(crate) fn follow<F: Family, T: Store<F>>(
     0
 }
 
-/// Directs a packet whose connection got no entry: `opening.destination`, and remembers that it goes without; 0 where it
-/// cannot. Not inlined: as above.
+/// Directs a packet whose connection got no entry: `opening.destination`, and remembers that it goes without; [`NONE`]
+/// where it cannot. Not inlined: as above.
 #[inline(never)]
-pub(crate) fn go<F: Family, T: Store<F>>(
-    tables: &T,
-    settings: &Settings,
-    opening: &mut Opening<F>,
-    service: &Service,
-) -> u32 {
+pub(crate) fn go<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut Opening<F>) -> u32 {
     // A template says the same each time as well.
     if opening.link == 0 {
-        opening.destination = choose::<F, T>(tables, settings, opening, service);
+        opening.destination = choose::<F, T>(tables, settings, opening);
     }
     if tables.destination(opening.destination).is_none_or(is_masq) {
-        return 0;
+        opening.destination = NONE;
+    } else if let Some(home) = home::<F, T>(tables, settings, opening) {
+        home.mark_gate(gate::STATELESS);
     }
-    match home::<F, T>(tables, settings, opening) {
-        Some(home) => {
-            home.mark_gate(gate::STATELESS);
-            1
-        }
-        None => 0,
-    }
+    0
 }
 
 /// Way 0 of the home bucket of the packet's flow.
@@ -85,9 +89,8 @@ fn home<F: Family, T: Store<F>>(
     opening: &mut Opening<F>,
 ) -> Option<T::Entry> {
     let packet = &opening.packet;
-    opening.table = FlowTable::Connections;
     opening.body.key = F::key(packet.source, packet.destination, packet.ports, packet.protocol);
-    locate::<F, T>(tables, settings, opening);
+    locate::<F, T>(tables, settings, opening, FlowTable::Connections);
     tables.bucket(FlowTable::Connections, opening.room.place.home)
 }
 
@@ -95,12 +98,8 @@ fn home<F: Family, T: Store<F>>(
 /// that is the same each time; otherwise the slots are walked from where the hash of the flow says. NAT cannot do
 /// without an entry, and is not chosen there. Not inlined: a stack frame of its own.
 #[inline(never)]
-fn choose<F: Family, T: Store<F>>(
-    tables: &T,
-    settings: &Settings,
-    opening: &Opening<F>,
-    service: &Service,
-) -> u32 {
+fn choose<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &Opening<F>) -> u32 {
+    let service = &opening.service;
     if service.slots == 0 {
         return NONE;
     }

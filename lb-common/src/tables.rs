@@ -6,7 +6,7 @@ use crate::abi::{
     Destination, FwmarkKey, Hop, Interface, LocalityKey, LocalityRef, MarkRule, Schedule, Service, Settings,
 };
 use crate::family::{Family, Ports};
-use crate::flow_table::{self, Body, Entry, Place, Room, Score, Table};
+use crate::flow_table::{self, Body, Entry, Place, Room, Table};
 use crate::frame::Frame;
 use crate::parse::Packet;
 use crate::reason::Reason;
@@ -149,6 +149,10 @@ pub struct Opening<F: Family> {
     pub mark: u32,
     /// Where the packet came from: its sender's MAC and the interface it came in by.
     pub sender: Hop,
+    /// The service.
+    pub service: Service,
+    /// Whether there is one: 0 or 1.
+    pub served: u32,
     /// Its template, 0 without.
     pub link: u64,
     /// What the packet has to do with connections that go on without an entry ([`crate::stateless`]).
@@ -161,14 +165,14 @@ pub struct Opening<F: Family> {
     pub body: Body<F::Key>,
     /// For the insertion.
     pub room: Room<F::Key>,
-    /// Into which table.
-    pub table: FlowTable,
     /// Protocol state of the entry.
     pub state: u8,
     /// Generation it got in its slot.
     pub generation: u16,
     /// Bits of its word.
     pub bits: u32,
+    /// 0, or why it did not get in.
+    pub failed: u32,
     /// Slot it went to.
     pub slot: u32,
 }
@@ -229,18 +233,18 @@ impl<F: Family, T: Store<F>> Table for View<'_, F, T> {
     }
 
     #[inline(always)]
-    fn pick(&self, place: &Place, now: u32) -> Score {
-        pick::<F, T>(self.tables, self.settings, self.table, place, now)
+    fn pick(&self, room: &mut Room<F::Key>, now: u32) {
+        pick::<F, T>(self.tables, self.settings, self.table, room, now);
     }
 
     #[inline(always)]
-    fn settle(&self, body: &Body<F::Key>, room: &mut Room<F::Key>) -> u32 {
-        settle::<F, T>(self.tables, self.settings, self.table, body, room)
+    fn settle(&self, body: &Body<F::Key>, room: &mut Room<F::Key>) {
+        settle::<F, T>(self.tables, self.settings, self.table, body, room);
     }
 
     #[inline(always)]
-    fn twins(&self, room: &Room<F::Key>, key: &F::Key) -> u64 {
-        twins::<F, T>(self.tables, self.settings, self.table, room, key)
+    fn twins(&self, room: &mut Room<F::Key>, key: &F::Key) {
+        twins::<F, T>(self.tables, self.settings, self.table, room, key);
     }
 }
 
@@ -263,10 +267,11 @@ fn pick<F: Family, T: Store<F>>(
     tables: &T,
     settings: &Settings,
     table: FlowTable,
-    place: &Place,
+    room: &mut Room<F::Key>,
     now: u32,
-) -> Score {
-    flow_table::pick(&View::<F, T>::new(tables, settings, table), place, now)
+) -> u32 {
+    flow_table::pick(&View::<F, T>::new(tables, settings, table), room, now);
+    0
 }
 
 /// The second step of an insertion.
@@ -278,7 +283,8 @@ fn settle<F: Family, T: Store<F>>(
     body: &Body<F::Key>,
     room: &mut Room<F::Key>,
 ) -> u32 {
-    flow_table::settle(&View::<F, T>::new(tables, settings, table), body, room)
+    flow_table::settle(&View::<F, T>::new(tables, settings, table), body, room);
+    0
 }
 
 /// The third step of an insertion.
@@ -287,10 +293,11 @@ fn twins<F: Family, T: Store<F>>(
     tables: &T,
     settings: &Settings,
     table: FlowTable,
-    room: &Room<F::Key>,
+    room: &mut Room<F::Key>,
     key: &F::Key,
-) -> u64 {
-    flow_table::twins(&View::<F, T>::new(tables, settings, table), room, key)
+) -> u32 {
+    flow_table::twins(&View::<F, T>::new(tables, settings, table), room, key);
+    0
 }
 
 /// Ports of a template key: client port 0.

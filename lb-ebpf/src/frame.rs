@@ -238,6 +238,11 @@ impl Frame for KernelFrame {
     }
 
     #[inline(always)]
+    fn renew(&mut self) {
+        *self = Self::new(self.ctx);
+    }
+
+    #[inline(always)]
     fn take(&mut self) -> Self {
         Self { ..*self }
     }

@@ -74,7 +74,7 @@ pub static ICMP_LIMITS: Array<IcmpBucket> = Array::with_max_entries(ICMP_BUCKETS
 #[map]
 pub static OPENERS: ProgramArray = ProgramArray::with_max_entries(lb_common::abi::programs::COUNT, 0);
 /// Room for a connection that is being opened.
-pub type Scratch = [u64; 48];
+pub type Scratch = [u64; 64];
 /// Room for connections that are being opened, IPv4 and IPv6, for a walk over slots, for a new element of map
 /// `LOCALITY`, and for what one program hands to the next, of each CPU. Written by the program.
 #[map]

@@ -1,8 +1,8 @@
 //! Insertion: which slot of a key's buckets is taken, and what is replaced (architecture decision 2).
 
 use super::{AHEAD, Body, Entry, Found, Place, Removed, Table, Word, below, discard, gate, is_there, take};
-use crate::abi::WAYS;
 use crate::abi::connection_flags::TEMPLATE;
+use crate::abi::{NONE, WAYS};
 
 /// How an insertion ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum Insertion {
 
 /// How bad it is to take a slot: the rank first (below), then the youngest, then how late a lookup comes to
 /// it, in the low bits. The smallest wins.
-pub type Score = u64;
+pub(super) type Score = u64;
 
 /// Rank of a weak entry. 0 is a free slot, 1 an entry whose time is over.
 const WEAK: u64 = 2;
@@ -87,7 +87,8 @@ fn score<E: Entry>(base: E, start: u32, now: u32) -> Score {
 /// insertion ended.
 ///
 /// The caller looked the key up before. Three steps, each by way of the [`Table`], because all in one would not fit
-/// BPF's stack.
+/// BPF's stack. What they find lies in the room, and they all return 0: whichever way one went, the verifier follows
+/// one path from there on.
 #[inline(always)]
 pub fn insert<T: Table>(
     table: &T,
@@ -98,15 +99,18 @@ pub fn insert<T: Table>(
 ) -> Insertion {
     room.replaced = false;
     room.word = Word::live(0, state, bits);
-    room.best = table.pick(&room.place, body.last_seen);
+    table.pick(room, body.last_seen);
     if room.best >> RANK_SHIFT >= TAKEN {
         return Insertion::Full;
     }
-    if table.settle(body, room) == 0 {
+    room.slot = NONE;
+    table.settle(body, room);
+    if room.slot == NONE {
         return Insertion::Lost;
     }
+    table.twins(room, &body.key);
     // Where someone took our entry meanwhile, it is off the counts already, and so must come onto them.
-    if table.twins(room, &body.key) != 0 && withdraw(table, room) {
+    if room.twins != 0 && withdraw(table, room) {
         return Insertion::Lost;
     }
     Insertion::Inserted { word: room.word, slot: room.slot }
@@ -125,15 +129,22 @@ pub struct Room<K> {
     pub best: Score,
     /// The word of the entry; whole once it is in.
     pub word: Word,
-    /// Its slot, once it is in.
+    /// Its slot, once it is in; [`NONE`] where another CPU was faster.
     pub slot: u32,
+    /// How many others have its key.
+    pub twins: u64,
     /// For [`crate::abi::through`].
     pub cell: u64,
 }
 
-/// The slot of a place that is best taken: [`insert`]'s first step.
+/// Finds the slot of a place that is best taken, `room.best`: [`insert`]'s first step.
 #[inline(always)]
-pub fn pick<T: Table>(table: &T, place: &Place, now: u32) -> Score {
+pub fn pick<T: Table>(table: &T, room: &mut Room<<T::Entry as Entry>::Key>, now: u32) {
+    room.best = best(table, &room.place, now);
+}
+
+#[inline(always)]
+fn best<T: Table>(table: &T, place: &Place, now: u32) -> Score {
     // Nearly always the first way is free, which is the best score there is.
     if table.bucket(place.home).is_some_and(|home| Word(home.way(place.start).word()).is_free()) {
         return 0;
@@ -152,33 +163,32 @@ pub fn pick<T: Table>(table: &T, place: &Place, now: u32) -> Score {
     best
 }
 
-/// Claims the slot that was picked, writes the entry and publishes it: [`insert`]'s second step; 0 where another CPU
-/// was faster, and the client's next packet finds its own slot.
+/// Claims the slot that was picked, writes the entry and publishes it: [`insert`]'s second step. `room.slot` stays as it
+/// is where another CPU was faster, and the client's next packet finds its own slot.
 #[inline(always)]
 pub fn settle<T: Table>(
     table: &T,
     body: &Body<<T::Entry as Entry>::Key>,
     room: &mut Room<<T::Entry as Entry>::Key>,
-) -> u32 {
-    // By way of memory: the verifier then follows one path from here, not one for each way.
-    let best = crate::abi::through(&mut room.cell, room.best);
+) {
+    let best = room.best;
     // 0 home, 1 partner, 2 and 3 overflow buckets.
     let which = best >> BUCKET_SHIFT & 3;
     let bucket = crate::abi::through(&mut room.cell, u64::from(room.place.bucket(which as u32))) as u32;
     let way = room.place.start.wrapping_add(best as u32) & (WAYS - 1);
-    let Some(base) = table.bucket(bucket) else { return 0 };
+    let Some(base) = table.bucket(bucket) else { return };
     let entry = base.way(way);
     let old = Word(entry.word());
     if old.is_free() {
         if !entry.swap_word(old.0, old.next(Word::CLAIMED)) {
-            return 0;
+            return;
         }
     } else {
         // Judged once more under the word that is swapped: it may have been established meanwhile.
         if rank(entry, old, body.last_seen).0 == TAKEN
             || !take(table, entry, old, Word::CLAIMED, &mut room.removed)
         {
-            return 0;
+            return;
         }
         room.replaced = true;
     }
@@ -196,16 +206,16 @@ pub fn settle<T: Table>(
     entry.swap_word(old.next(Word::CLAIMED), word.0);
     room.word = word;
     room.slot = bucket * WAYS + way;
-    1
 }
 
-/// In how many slots of its place but `room.slot` the key is live: [`insert`]'s third step.
+/// Counts in how many slots of its place but `room.slot` the key is live, `room.twins`: [`insert`]'s third step.
 #[inline(always)]
-pub fn twins<T: Table>(
-    table: &T,
-    room: &Room<<T::Entry as Entry>::Key>,
-    key: &<T::Entry as Entry>::Key,
-) -> u64 {
+pub fn twins<T: Table>(table: &T, room: &mut Room<<T::Entry as Entry>::Key>, key: &<T::Entry as Entry>::Key) {
+    room.twins = others(table, room, key);
+}
+
+#[inline(always)]
+fn others<T: Table>(table: &T, room: &Room<<T::Entry as Entry>::Key>, key: &<T::Entry as Entry>::Key) -> u64 {
     let Some(home) = table.bucket(room.place.home) else { return 0 };
     let gate = home.gate();
     let mut count = twins_in(home, room.place.home, key, room.slot);

@@ -18,7 +18,7 @@ mod word;
 #[cfg(test)]
 mod tests;
 
-pub use self::insert::{Insertion, Room, Score, insert, pick, settle, twins};
+pub use self::insert::{Insertion, Room, insert, pick, settle, twins};
 pub use self::place::{Place, elements, gate, mask};
 pub use self::word::Word;
 use crate::abi::{NONE, WAYS};
@@ -110,22 +110,18 @@ pub trait Table: Sized {
     fn overflow(&self, key: &<Self::Entry as Entry>::Key) -> u32;
     /// [`pick`].
     #[inline(always)]
-    fn pick(&self, place: &Place, now: u32) -> Score {
-        pick(self, place, now)
+    fn pick(&self, room: &mut Room<<Self::Entry as Entry>::Key>, now: u32) {
+        pick(self, room, now);
     }
     /// [`settle`].
     #[inline(always)]
-    fn settle(
-        &self,
-        body: &Body<<Self::Entry as Entry>::Key>,
-        room: &mut Room<<Self::Entry as Entry>::Key>,
-    ) -> u32 {
-        settle(self, body, room)
+    fn settle(&self, body: &Body<<Self::Entry as Entry>::Key>, room: &mut Room<<Self::Entry as Entry>::Key>) {
+        settle(self, body, room);
     }
     /// [`twins`].
     #[inline(always)]
-    fn twins(&self, room: &Room<<Self::Entry as Entry>::Key>, key: &<Self::Entry as Entry>::Key) -> u64 {
-        twins(self, room, key)
+    fn twins(&self, room: &mut Room<<Self::Entry as Entry>::Key>, key: &<Self::Entry as Entry>::Key) {
+        twins(self, room, key);
     }
 }
 

@@ -246,6 +246,8 @@ fn blank<F: Family>() -> Opening<F> {
         destination: 0,
         mark: 0,
         sender: lb_common::abi::Hop::UNRESOLVED,
+        service: Service::default(),
+        served: 0,
         link: 0,
         stray: 0,
         call: 0,
@@ -270,12 +272,13 @@ fn blank<F: Family>() -> Opening<F> {
             best: 0,
             word: Word(0),
             slot: 0,
+            twins: 0,
             cell: 0,
         },
-        table: FlowTable::Connections,
         state: 0,
         generation: 0,
         bits: 0,
+        failed: 0,
         slot: 0,
     }
 }

@@ -242,7 +242,16 @@ fn destination(n: u64) -> u32 {
 }
 
 fn room() -> Room<FlowKey4> {
-    Room { place: PLACE, removed: removed(), replaced: false, best: 0, word: Word(0), slot: 0, cell: 0 }
+    Room {
+        place: PLACE,
+        removed: removed(),
+        replaced: false,
+        best: 0,
+        word: Word(0),
+        slot: 0,
+        twins: 0,
+        cell: 0,
+    }
 }
 
 fn removed() -> Removed<FlowKey4> {

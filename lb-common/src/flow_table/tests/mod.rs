@@ -80,7 +80,7 @@ fn room(place: Place) -> Room<FlowKey4> {
         peer_generation: 0,
         link: 0,
     };
-    Room { place, removed, replaced: false, best: 0, word: Word(0), slot: 0, cell: 0 }
+    Room { place, removed, replaced: false, best: 0, word: Word(0), slot: 0, twins: 0, cell: 0 }
 }
 
 /// What was inserted, with its slot; what was replaced.

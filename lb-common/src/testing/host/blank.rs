@@ -1,11 +1,11 @@
 //! Room for opening a connection.
 
-use crate::abi::{Hop, LocalityKey};
+use crate::abi::{Hop, LocalityKey, Service};
 use crate::family::{Family, Ports};
 use crate::flow_table::{Body, Place, Removed, Room, Word};
 use crate::parse::Packet;
 use crate::sched::Subject;
-use crate::tables::{FlowTable, Opening};
+use crate::tables::Opening;
 
 /// Room for opening a connection, filled with what the decision must not rely on.
 pub(super) fn blank<F: Family>() -> Opening<F> {
@@ -29,6 +29,8 @@ pub(super) fn blank<F: Family>() -> Opening<F> {
         destination: 0xa5a5_a5a5,
         mark: 0xa5a5_a5a5,
         sender: Hop(0xa5a5_a5a5_a5a5_a5a5),
+        service: Service { slots: 0xa5a5, flags: 0xa5, ..Service::default() },
+        served: 0xa5a5,
         link: 0xa5a5_a5a5_a5a5_a5a5,
         stray: 0xa5a5,
         call: 0xa5a5_a5a5_a5a5_a5a5,
@@ -67,12 +69,13 @@ pub(super) fn blank<F: Family>() -> Opening<F> {
             best: 0xa5a5,
             word: Word(0xa5a5_a5a5),
             slot: 0xa5a5,
+            twins: 0xa5a5,
             cell: 0xa5a5,
         },
-        table: FlowTable::Templates,
         state: 0xa5,
         generation: 0xa5a5,
         bits: 0xa5a5_a5a5,
+        failed: 0xa5a5,
         slot: 0xa5a5,
     }
 }
