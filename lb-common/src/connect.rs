@@ -16,6 +16,7 @@ use crate::parse::Packet;
 use crate::persist;
 use crate::reason::Reason;
 use crate::sched::{self, Subject};
+use crate::stateless;
 use crate::tables::{Count, Direction, FlowTable, Opening, Store, View};
 
 /// Port of FTP data connections.
@@ -30,12 +31,22 @@ pub(crate) fn schedule<const KNOWN: bool, F: Family, T: Store<F>>(
     opening: &mut Opening<F>,
 ) -> Verdict<F> {
     let (protocol, source_port) = (opening.packet.protocol, opening.packet.ports.source);
-    if opens(settings, &opening.packet) == 0 {
-        return Verdict::Pass(Reason::NotAnOpener);
+    let mut stray = stateless::NO;
+    let opens = opens(settings, &opening.packet) != 0;
+    if protocol == protocol::UDP || !opens {
+        stray = stateless::of::<F, T>(tables, settings, opening);
+        if stray == stateless::NO && !opens {
+            return Verdict::Pass(Reason::NotAnOpener);
+        }
     }
+    // By way of memory: the verifier then follows one path from here.
+    opening.stray = crate::abi::through(&mut opening.room.cell, u64::from(stray)) as u32;
     let Some(service) = lookup::service(tables, settings, &opening.packet, opening.sender) else {
         return Verdict::Pass(Reason::NoService);
     };
+    if settings.drop_rate != 0 && tables.is_shed(settings.drop_rate) {
+        return Verdict::Drop(Reason::Shed);
+    }
     if source_port == FTP_DATA {
         return Verdict::Pass(Reason::FtpData);
     }
@@ -43,7 +54,8 @@ pub(crate) fn schedule<const KNOWN: bool, F: Family, T: Store<F>>(
     opening.link = 0;
     opening.mark = service.mark;
     opening.subject = subject(service, &opening.packet, opening.now);
-    let id = if is_persistent(service) {
+    opening.destination = NONE;
+    if is_persistent(service) {
         if service.engine == 0 {
             opening.call = 0;
         } else if !KNOWN {
@@ -52,37 +64,48 @@ pub(crate) fn schedule<const KNOWN: bool, F: Family, T: Store<F>>(
             // Dropped without a word (ip_vs_core.c: ip_vs_schedule, *ignored = -1).
             return Verdict::Drop(Reason::NoCallId);
         }
-        persist::choose(tables, settings, opening, service)
-    } else {
-        sched::select(tables, service, &opening.subject)
-    };
-    if id == NONE {
-        return Verdict::Reply(IcmpError::PortUnreachable, Reason::NoDestination);
+        opening.destination = persist::choose(tables, settings, opening, service);
     }
-    let Some(destination) = tables.destination(id) else { return Verdict::Drop(Reason::Internal) };
-    if service.flags & service_flags::ONE_PACKET != 0 && protocol == protocol::UDP {
+    if opening.stray != stateless::NO {
+        stateless::follow(tables, settings, opening, service);
+        if opening.destination == NONE && opening.stray == stateless::INTRUDES {
+            return Verdict::Pass(Reason::NotAnOpener);
+        }
+    }
+    if opening.destination == NONE {
+        opening.destination = sched::select(tables, service, &opening.subject);
+        if opening.destination == NONE {
+            return Verdict::Reply(IcmpError::PortUnreachable, Reason::NoDestination);
+        }
+    }
+    if is_one_packet(service, protocol) {
         // Counted, forwarded, forgotten (ip_vs_core.c: IP_VS_CONN_F_ONE_PACKET).
-        tables.account_connection(id);
+        tables.account_connection(opening.destination);
     } else {
-        opening.destination = id;
         let failed = enter(tables, settings, opening);
         if failed == 0 {
-            tables.account_connection(id);
-        } else if is_masq(destination) {
+            tables.account_connection(opening.destination);
+        } else if stateless::go(tables, settings, opening, service) == 0 {
             return Verdict::Drop(failure(failed));
         } else {
-            // Nobody is refused: without an entry the packet still goes to its destination, and the next
-            // one finds its own place. Only NAT cannot do without.
             tables.count(failure(failed));
         }
     }
+    let id = opening.destination;
+    let Some(destination) = tables.destination(id) else { return Verdict::Drop(Reason::Internal) };
     tables.account(id, Direction::In, opening.packet.length);
-    to_destination(destination, &opening.packet)
+    to_destination(id, destination, &opening.packet)
+}
+
+/// Whether datagrams of the service are scheduled one by one.
+#[inline(always)]
+pub(crate) const fn is_one_packet(service: &Service, protocol: u8) -> bool {
+    service.flags & service_flags::ONE_PACKET != 0 && protocol == protocol::UDP
 }
 
 /// Whether replies pass the director.
 #[inline(always)]
-fn is_masq(destination: &Destination) -> bool {
+pub(crate) const fn is_masq(destination: &Destination) -> bool {
     destination.method == ForwardingMethod::Masq as u8 && destination.flags & destination_flags::LOCAL == 0
 }
 
@@ -130,9 +153,9 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
         opening.body.address = destination.address;
         opening.body.port = port;
     }
-    let active = first_state(settings, opening, u32::from(masq));
+    let first = first_state(settings, opening, u32::from(masq));
     // By way of memory: the verifier need not follow each on its own from here.
-    let active = crate::abi::through(&mut opening.room.cell, u64::from(active)) != 0;
+    let first = crate::abi::through(&mut opening.room.cell, u64::from(first)) as u32;
     opening.body.mark = opening.mark;
     if opening.link != 0 {
         opening.body.flags |= connection_flags::CONTROLLED;
@@ -146,13 +169,17 @@ fn enter<F: Family, T: Store<F>>(tables: &T, settings: &Settings, opening: &mut 
     if failed != 0 {
         return failed;
     }
-    let which = if active { Count::Active } else { Count::Inactive };
+    let which = if first & ACTIVE != 0 { Count::Active } else { Count::Inactive };
     let total = tables.add_count(id, which, 1);
     if destination.upper != 0 && total >= destination.upper {
         tables.set_overload(id, true);
     }
     if opening.link != 0 {
         persist::add_child::<F, T>(tables, settings, opening.link, 1);
+        if first & ASSURING != 0 {
+            // `sloppy_tcp`, `sloppy_sctp`: established with its first packet.
+            persist::assure::<F, T>(tables, settings, opening.link);
+        }
     }
     0
 }
@@ -242,9 +269,9 @@ pub(crate) fn insert<F: Family, T: Store<F>>(
 fn put<F: Family, T: Store<F>>(tables: &T, settings: &Settings, request: &mut Opening<F>) -> u32 {
     let view = View::<F, T>::new(tables, settings, request.table);
     match flow_table::insert(&view, &request.body, request.state, request.bits, &mut request.room) {
-        Insertion::Inserted { found, slot } => {
+        Insertion::Inserted { word, slot } => {
             request.slot = slot;
-            request.generation = found.word.generation();
+            request.generation = word.generation();
             0
         }
         Insertion::Lost => LOST,
@@ -252,8 +279,12 @@ fn put<F: Family, T: Store<F>>(tables: &T, settings: &Settings, request: &mut Op
     }
 }
 
-/// Fills in the state after the first packet, and what it makes of word and timeout; 1 where it counts as active. Not
-/// inlined: whatever the verifier learns of the protocol it need not remember.
+/// Bits of what [`first_state`] says: it counts as active, and it assures its template.
+const ACTIVE: u32 = 1;
+const ASSURING: u32 = 2;
+
+/// Fills in the state after the first packet, and what it makes of word and timeout. Not inlined: whatever the verifier
+/// learns of the protocol it need not remember.
 #[inline(never)]
 fn first_state<F: Family>(settings: &Settings, opening: &mut Opening<F>, masq: u32) -> u32 {
     let protocol = opening.packet.protocol;
@@ -261,12 +292,20 @@ fn first_state<F: Family>(settings: &Settings, opening: &mut Opening<F>, masq: u
     let state = if protocol == protocol::UDP {
         udp::ONE
     } else {
-        conn::next::<Every, F>(&opening.packet, way, tcp::NONE)
+        conn::next::<Every, F>(settings, &opening.packet, way, tcp::NONE)
+    };
+    // Half-open, whatever its packet says: one packet is no proof of a connection.
+    let stray = opening.stray != stateless::NO;
+    let state = match protocol {
+        protocol::TCP if stray && state == tcp::ESTABLISHED => tcp::SYN_RECV,
+        protocol::SCTP if stray && state == sctp::ESTABLISHED => sctp::INIT,
+        _ => state,
     };
     opening.state = state;
-    opening.bits = if conn::is_weak(protocol, state) { bits | Word::WEAK } else { bits };
+    opening.bits = if conn::is_weak(protocol, state) || stray { bits | Word::WEAK } else { bits };
     opening.body.timeout = conn::timeout(settings, protocol, state);
-    u32::from(conn::is_active(protocol, state))
+    let active = if conn::is_active(protocol, state) { ACTIVE } else { 0 };
+    if conn::is_assuring(protocol, state) { active | ASSURING } else { active }
 }
 
 /// 1 where a packet may open a connection. Not inlined: as above.

@@ -29,6 +29,13 @@ impl ChecksumUpdate {
         self.double(old as u32, new as u32).double((old >> 32) as u32, (new >> 32) as u32)
     }
 
+    /// Both differences.
+    #[inline(always)]
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
     /// The same difference in fewer bits: several fields take it in, and each then folds less.
     #[inline(always)]
     #[must_use]

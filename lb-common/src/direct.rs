@@ -3,7 +3,7 @@
 //! Prefilter, our MAC, connection lookup, and only for a packet without connection: which packets
 //! may open one, service lookup, persistence, scheduler, insertion. Knows no map and no frame layout.
 
-use crate::abi::{Hop, Service, Settings, connection_flags, destination_flags, settings_flags};
+use crate::abi::{Destination, Hop, Service, Settings, connection_flags, destination_flags, settings_flags};
 use crate::conn::{self, Life, is_ipsec, protocol, sctp, tcp};
 use crate::family::Family;
 use crate::flow_table::{self, Entry, Found, Table, Word};
@@ -29,6 +29,8 @@ pub enum Verdict<F: Family> {
     Forward(Forward<F>),
     /// The service's persistence engine must see the payload first.
     Engine,
+    /// Forwarded through the tunnel of a destination, by its id.
+    Encapsulate(u32),
 }
 
 /// How a packet is forwarded.
@@ -69,7 +71,10 @@ pub(crate) fn read<F: Parse, T: Store<F>, Fr: Frame>(
 ) -> Result<(Packet<F>, u64), Reason> {
     let network = F::network(frame).ok_or(Reason::Malformed)?;
     if !concerns_us::<F, T>(tables, network) && settings.flags & settings_flags::NO_PREFILTER == 0 {
-        return Err(Reason::NoService);
+        // An error about a NAT connection may come from any router; the addresses that concern us are inside.
+        if !F::is_icmp(frame) {
+            return Err(Reason::NoService);
+        }
     }
     let interface = tables.interface(ifindex).ok_or(Reason::UnknownInterface)?;
     let mac = frame.get::<u64>(0).ok_or(Reason::Malformed)? & 0xffff_ffff_ffff;
@@ -124,30 +129,54 @@ fn existing<L: Life, F: Family, T: Store<F>>(
     if !found.still() {
         return None;
     }
-    if over || is_reused::<L, F>(settings, packet, found.word, flags) {
+    let Some(destination) = tables.destination(id) else { return Some(Verdict::Drop(Reason::Internal)) };
+    let mut over = over || is_reused::<L, F>(settings, packet, found.word, flags, destination);
+    if destination.flags & destination_flags::AVAILABLE == 0 && !over {
+        if !expires(settings, packet) {
+            // Silently, and without a new lease of life (ip_vs_core.c; expire_nodest_conn = 0).
+            return Some(Verdict::Drop(Reason::DestinationRemoved));
+        }
+        over = true;
+    }
+    if over {
         leave::end(tables, settings, found);
         return None;
-    }
-    let Some(destination) = tables.destination(id) else { return Some(Verdict::Drop(Reason::Internal)) };
-    if destination.flags & destination_flags::AVAILABLE == 0 {
-        // Silently, and without a new lease of life (ip_vs_core.c; expire_nodest_conn = 0).
-        return Some(Verdict::Drop(Reason::DestinationRemoved));
     }
     let direction =
         if found.word.has(Word::IN_ONLY) { tcp::Direction::InputOnly } else { tcp::Direction::Input };
     advance::<L, F, T>(tables, settings, now, packet, found, direction);
     tables.account(id, Direction::In, packet.length);
-    Some(to_destination(destination, packet))
+    Some(to_destination(id, destination, packet))
+}
+
+/// Whether a connection ends with the packet because its destination was removed (ip_vs_core.c: ip_vs_in_hook),
+/// and the packet is scheduled anew if it may open one.
+#[inline(always)]
+fn expires<F: Family>(settings: &Settings, packet: &Packet<F>) -> bool {
+    // Nothing tells a sender of datagrams that nobody gets them: that is a setting of its own.
+    let udp = settings_flags::EXPIRE_NODEST | settings_flags::EXPIRE_NODEST_UDP;
+    let which = if packet.protocol == protocol::UDP { udp } else { settings_flags::EXPIRE_NODEST };
+    settings.flags & which != 0
 }
 
 /// An opener on an ended connection is scheduled anew (`conn_reuse_mode`, ip_vs_core.c:
-/// is_new_conn_expected); a controlled connection never is.
+/// is_new_conn_expected), but never on a controlled one; with `expire_nodest_conn` also on any whose destination
+/// is quiesced.
 #[inline(always)]
-fn is_reused<L: Life, F: Family>(settings: &Settings, packet: &Packet<F>, word: Word, flags: u16) -> bool {
+fn is_reused<L: Life, F: Family>(
+    settings: &Settings,
+    packet: &Packet<F>,
+    word: Word,
+    flags: u16,
+    destination: &Destination,
+) -> bool {
     // Other protocols than TCP have no flags.
     let is_sctp = !L::COMMON && sctp::is_opener(packet.sctp_event);
     if !tcp::is_opener(packet.tcp_flags) && !is_sctp {
         return false;
+    }
+    if settings.flags & settings_flags::EXPIRE_NODEST != 0 && destination.weight == 0 {
+        return true;
     }
     if settings.reuse_mode == 0 || flags & connection_flags::CONTROLLED != 0 {
         return false;
@@ -177,8 +206,7 @@ fn reply<L: Life, F: Family, T: Store<F>>(
     let address = entry.address();
     let port = entry.port();
     let link = entry.link();
-    let known = entry.flags() & connection_flags::HOP_KNOWN != 0
-        && entry.route_generation() == settings.route_generation as u16;
+    let known = is_known::<F, T>(settings, entry);
     if !found.still() {
         return None;
     }
@@ -192,30 +220,62 @@ fn reply<L: Life, F: Family, T: Store<F>>(
     advance::<L, F, T>(tables, settings, now, packet, forward, tcp::Direction::Output);
     tables.account(id, Direction::Out, packet.length);
     let address = F::narrow(&address);
-    let hop = if known {
-        Hop(link)
-    } else {
-        match tables.route(address, packet.destination) {
-            Route::Hop(hop) => {
-                entry.set_link(hop.0, settings.route_generation as u16);
-                entry.set_flags(connection_flags::REPLY | connection_flags::HOP_KNOWN);
-                hop
-            }
-            Route::Unresolved => {
-                tables.want_neighbour(packet.destination);
-                if entry.flags() & connection_flags::HOP_KNOWN != 0 || link == 0 {
-                    return Some(Verdict::Drop(Reason::ClientUnresolved));
-                }
-                // Nothing is known yet: back where the client's first packet came from, so that no
-                // client waits for its own address to be resolved.
-                Hop(link)
-            }
-        }
-    };
+    let hop =
+        if known { Hop(link) } else { look_up_hop(tables, settings, entry, address, packet.destination) };
+    if !hop.is_resolved() {
+        return Some(Verdict::Drop(Reason::ClientUnresolved));
+    }
     if packet.ttl <= 1 {
         return Some(Verdict::Reply(IcmpError::TimeExceeded, Reason::TtlExceeded));
     }
     Some(Verdict::Forward(Forward { hop, rewrite: Rewrite::Source, address, port }))
+}
+
+/// Whether a reply entry's next hop is that of the routes and neighbours there are.
+#[inline(always)]
+fn is_known<F: Family, T: Store<F>>(settings: &Settings, entry: T::Entry) -> bool {
+    entry.flags() & connection_flags::HOP_KNOWN != 0
+        && entry.route_generation() == settings.route_generation as u16
+}
+
+/// The next hop of a reply entry towards its client; unresolved where none is known.
+#[inline(always)]
+pub(crate) fn client_hop<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    found: Found<T::Entry>,
+    address: F::Address,
+    client: F::Address,
+) -> Hop {
+    if is_known::<F, T>(settings, found.entry) {
+        Hop(found.entry.link())
+    } else {
+        look_up_hop(tables, settings, found.entry, address, client)
+    }
+}
+
+/// Asks the routes for the next hop towards a client, and keeps it.
+#[inline(always)]
+fn look_up_hop<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    entry: T::Entry,
+    address: F::Address,
+    client: F::Address,
+) -> Hop {
+    match tables.route(address, client) {
+        Route::Hop(hop) => {
+            entry.set_link(hop.0, settings.route_generation as u16);
+            entry.set_flags(connection_flags::REPLY | connection_flags::HOP_KNOWN);
+            hop
+        }
+        Route::Unresolved => {
+            tables.want_neighbour(client);
+            // The way that was known last, at first where the client's first packet came from: no client
+            // waits for its own address to be resolved, nor when the kernel has forgotten its neighbour.
+            Hop(entry.link())
+        }
+    }
 }
 
 /// The protocol's step, the timeout of the state after it, and the time of the packet.
@@ -236,7 +296,7 @@ fn advance<L: Life, F: Family, T: Store<F>>(
     } else if !L::COMMON && is_ipsec(packet.protocol) {
         entry.timeout()
     } else {
-        let state = conn::next::<L, F>(packet, direction, old.state());
+        let state = conn::next::<L, F>(settings, packet, direction, old.state());
         if state != old.state() {
             step(tables, settings, packet.protocol, found, state);
         }
@@ -283,7 +343,8 @@ fn step<F: Family, T: Store<F>>(
 /// How a packet from a client reaches its destination.
 #[inline(always)]
 pub(crate) fn to_destination<F: Family>(
-    destination: &crate::abi::Destination,
+    id: u32,
+    destination: &Destination,
     packet: &Packet<F>,
 ) -> Verdict<F> {
     if destination.flags & destination_flags::LOCAL != 0 {
@@ -296,7 +357,15 @@ pub(crate) fn to_destination<F: Family>(
     if !hop.is_resolved() {
         return Verdict::Drop(Reason::NeighbourUnresolved);
     }
-    match ForwardingMethod::from_u8(destination.method) {
+    let method = ForwardingMethod::from_u8(destination.method);
+    if method == Some(ForwardingMethod::Tunnel) {
+        return Verdict::Encapsulate(id);
+    }
+    // An MTU of 0, unknown, is the greatest here.
+    if packet.length.wrapping_sub(1) > destination.mtu.wrapping_sub(1) {
+        return Verdict::Reply(IcmpError::TooBig(destination.mtu), Reason::PacketTooBig);
+    }
+    match method {
         Some(ForwardingMethod::DirectRoute) => Verdict::Forward(Forward {
             hop,
             rewrite: Rewrite::None,

@@ -10,10 +10,17 @@ impl Raw for u64 {}
 /// Words that [`Frame::sum`] takes at most.
 pub const MAX_WORDS: u32 = 40;
 
+/// Bytes that [`Frame::sum_bytes`] takes at most: those of a jumbo frame.
+pub const MAX_SUMMED: u32 = 9216;
+
 /// A frame. Offsets are bytes from its start; a read or write past its end is `None`.
 pub trait Frame: Sized {
     /// Reads a native word at `offset`, which need not be aligned.
     fn get<T: Raw>(&self, offset: u32) -> Option<T>;
+    /// Reads two bytes; for loops, where the compiler would make of [`Frame::get`] what verifiers refuse.
+    fn pair(&self, offset: u32) -> Option<[u8; 2]> {
+        self.get::<u16>(offset).map(u16::to_ne_bytes)
+    }
     /// Writes a native word at `offset`.
     fn put<T: Raw>(&mut self, offset: u32, value: T) -> Option<()>;
     /// Whether it has at least `n` bytes.
@@ -25,6 +32,23 @@ pub trait Frame: Sized {
         while i < words && i < MAX_WORDS {
             total += u64::from(self.get::<u32>(at + i * 4)?);
             i += 1;
+        }
+        Some(total)
+    }
+    /// Sum of the native words of `length` (at most [`MAX_SUMMED`]) bytes from `at`, an even number of at most 14; an odd
+    /// last byte is one of two with a 0 behind it.
+    fn sum_bytes(&self, at: u32, length: u32) -> Option<u64> {
+        if length > MAX_SUMMED {
+            return None;
+        }
+        let mut total = 0_u64;
+        let mut i = 0;
+        while i < length / 2 {
+            total += u64::from(self.get::<u16>(at + i * 2)?);
+            i += 1;
+        }
+        if length % 2 == 1 {
+            total += u64::from(u16::from_ne_bytes([self.get::<u8>(at + length - 1)?, 0]));
         }
         Some(total)
     }

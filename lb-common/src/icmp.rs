@@ -1,5 +1,6 @@
 //! ICMP and ICMPv6 errors made here: port unreachable where nobody can serve, time exceeded where the
-//! time to live ends (RFC 792, RFC 1812 section 4.3.2, RFC 4443 sections 3.1 and 3.3).
+//! time to live ends, too big where a packet does not fit (RFC 792, RFC 1191, RFC 1812 section 4.3.2, RFC 4443
+//! sections 3.1 to 3.3).
 //!
 //! The packet is turned into the answer in place: the front grows by the new headers, the tail is cut.
 
@@ -15,6 +16,8 @@ pub enum IcmpError {
     PortUnreachable,
     /// Time to live ended: type 11 code 0, ICMPv6 type 3 code 0.
     TimeExceeded,
+    /// It does not fit; packets of so many bytes do: type 3 code 4, ICMPv6 type 2 code 0.
+    TooBig(u32),
 }
 
 /// Bytes of an ICMP error's header (RFC 792: type, code, checksum, unused word).
@@ -57,9 +60,11 @@ const fn quoted(length: u32) -> u32 {
 impl Icmp for V4 {
     #[inline(always)]
     fn reply<Fr: Frame>(frame: &mut Fr, error: IcmpError) -> Option<()> {
-        let (kind, code) = match error {
-            IcmpError::PortUnreachable => (3_u8, 3_u8),
-            IcmpError::TimeExceeded => (11, 0),
+        // The last word: RFC 1191 section 4 has the MTU in its lower half.
+        let (kind, code, word) = match error {
+            IcmpError::PortUnreachable => (3_u8, 3_u8, 0),
+            IcmpError::TimeExceeded => (11, 0, 0),
+            IcmpError::TooBig(mtu) => (3, 4, (mtu & 0xffff).to_be()),
         };
         let length: u16 = frame.get(ETH_LEN + 2)?;
         let source: u32 = frame.get(ETH_LEN + 12)?;
@@ -84,7 +89,7 @@ impl Icmp for V4 {
         frame.put(icmp, kind)?;
         frame.put(icmp + 1, code)?;
         frame.put(icmp + 2, 0_u16)?;
-        frame.put(icmp + 4, 0_u32)?;
+        frame.put(icmp + 4, word)?;
         let total = frame.sum(icmp, (ICMP_LEN + quoted) / 4)?;
         frame.put(icmp + 2, !fold(total))?;
         frame.truncate(icmp + ICMP_LEN + quoted)
@@ -94,9 +99,11 @@ impl Icmp for V4 {
 impl Icmp for V6 {
     #[inline(always)]
     fn reply<Fr: Frame>(frame: &mut Fr, error: IcmpError) -> Option<()> {
-        let (kind, code) = match error {
-            IcmpError::PortUnreachable => (1_u8, 4_u8),
-            IcmpError::TimeExceeded => (3, 0),
+        let (kind, code, word) = match error {
+            IcmpError::PortUnreachable => (1_u8, 4_u8, 0),
+            IcmpError::TimeExceeded => (3, 0, 0),
+            // RFC 4443 section 3.2.
+            IcmpError::TooBig(mtu) => (2, 0, mtu.to_be()),
         };
         let payload: u16 = frame.get(ETH_LEN + 4)?;
         let c: u64 = frame.get(ETH_LEN + 8)?;
@@ -119,7 +126,7 @@ impl Icmp for V6 {
         frame.put(icmp, kind)?;
         frame.put(icmp + 1, code)?;
         frame.put(icmp + 2, 0_u16)?;
-        frame.put(icmp + 4, 0_u32)?;
+        frame.put(icmp + 4, word)?;
         // Pseudo-header of RFC 8200 section 8.1.
         let halves = |w: u64| (w & 0xffff_ffff) + (w >> 32);
         let pseudo = halves(a)

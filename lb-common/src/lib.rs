@@ -33,9 +33,11 @@ pub mod lookup;
 pub mod parse;
 pub mod persist;
 pub mod reason;
+pub mod related;
 pub mod run;
 pub mod sched;
 pub mod sip;
+pub mod stateless;
 pub mod tables;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -23,6 +23,15 @@ pub struct Limit {
     rate: u64,
 }
 
+/// Whether it is a packet's turn to be dropped as one of `rate` (not 0), of which `seen` went before it since the
+/// last such turn (ip_vs_core.c: ip_vs_todrop); and how many went by afterwards.
+#[inline(always)]
+#[must_use]
+pub const fn turn(seen: u32, rate: u32) -> (u32, bool) {
+    // More were seen where the rate became lower meanwhile.
+    if seen >= rate - 1 { (0, true) } else { (seen + 1, false) }
+}
+
 /// Bucket of a client, by the address folded to 32 bits; below [`ICMP_BUCKETS`].
 #[inline(always)]
 #[must_use]

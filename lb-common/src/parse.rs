@@ -88,6 +88,8 @@ pub struct Packet<F: Family> {
 pub trait Parse: Family {
     /// Reads the addresses.
     fn network<Fr: Frame>(frame: &Fr) -> Option<Network<Self>>;
+    /// Whether it carries ICMP of the family, by the first header alone.
+    fn is_icmp<Fr: Frame>(frame: &Fr) -> bool;
     /// Reads the rest, of a packet of the protocols of `L`.
     ///
     /// # Errors
@@ -110,6 +112,11 @@ macro_rules! at {
 }
 
 impl Parse for V4 {
+    #[inline(always)]
+    fn is_icmp<Fr: Frame>(frame: &Fr) -> bool {
+        frame.get::<u8>(at!(Ipv4Hdr, proto)) == Some(protocol::ICMP)
+    }
+
     #[inline(always)]
     fn network<Fr: Frame>(frame: &Fr) -> Option<Network<Self>> {
         // Both addresses in one read, whose check covers the rest of the header.
@@ -156,6 +163,11 @@ fn rest<L: Life, Fr: Frame>(frame: &Fr, n: Network<V4>, header: u32) -> Result<P
 }
 
 impl Parse for V6 {
+    #[inline(always)]
+    fn is_icmp<Fr: Frame>(frame: &Fr) -> bool {
+        frame.get::<u8>(at!(Ipv6Hdr, next_hdr)) == Some(protocol::ICMP6)
+    }
+
     #[inline(always)]
     fn network<Fr: Frame>(frame: &Fr) -> Option<Network<Self>> {
         const SOURCE: u32 = at!(Ipv6Hdr, src_addr);

@@ -71,8 +71,10 @@ pub(crate) fn choose<F: Family, T: Store<F>>(
         if !over && is_valid::<F, T>(tables, settings, id) && found.still() {
             entry.set_last_seen(opening.now);
             // The kernel keeps the 60 s of an extended template here; ours starts again with the
-            // service's own timeout, as `-p` says.
-            entry.set_timeout(service.persistence);
+            // service's own timeout, as `-p` says, unless it is to do as the kernel.
+            if settings.flags & settings_flags::KEEP_EXTENDED_TEMPLATE == 0 {
+                entry.set_timeout(service.persistence);
+            }
             opening.link = link_of(slot, found.word.generation());
             return id;
         }
@@ -93,7 +95,8 @@ pub(crate) fn choose<F: Family, T: Store<F>>(
     body.destination = id;
     body.peer = NONE;
     body.peer_generation = 0;
-    body.flags = connection_flags::TEMPLATE;
+    body.flags = connection_flags::TEMPLATE
+        | if service.flags & service_flags::ONE_PACKET != 0 { connection_flags::ONE_PACKET } else { 0 };
     body.address = destination.address;
     body.port = if service.prefix & EVERY_PORT != 0 { [0, 0] } else { destination.port };
     // Listings take the client's address out of the key by it.

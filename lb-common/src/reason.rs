@@ -57,7 +57,8 @@ reasons! {
     IcmpRateLimited = 13, "icmp-rate-limited", drop: true;
     /// The connection's destination was removed, or its service.
     DestinationRemoved = 14, "destination-removed", drop: true;
-    /// Both places of the connection in the table are taken by established ones.
+    /// Every place of the connection in the table is taken by an established one. Its packets go on without an entry,
+    /// all to one destination; only NAT drops them.
     ConnectionTableFull = 15, "connection-table-full", drop: true;
     /// The MAC of the destination's next hop is not known.
     NeighbourUnresolved = 16, "neighbour-unresolved", drop: true;
@@ -67,14 +68,23 @@ reasons! {
     ClientUnresolved = 18, "client-unresolved", drop: true;
     /// Another processor is changing the same place of the connection table.
     Contended = 19, "contended", drop: true;
-    /// The frame could not be rewritten: no room, or shorter than its headers say.
+    /// The frame could not be rewritten: no room, shorter than its headers say, or too long for a checksum over all
+    /// of it.
     RewriteFailed = 20, "rewrite-failed", drop: true;
     /// A map that the program needs is missing an element: a defect.
     Internal = 21, "internal", drop: true;
     /// The destination's forwarding method is not in this version's data path.
     MethodUnsupported = 22, "method-unsupported", drop: true;
+    /// A packet that would open a connection, dropped because `drop_packet` is active.
+    Shed = 23, "drop-packet", drop: true;
+    /// The packet does not fit on the way to its destination and must not be fragmented; answered with
+    /// fragmentation needed, or packet too big.
+    PacketTooBig = 24, "packet-too-big", drop: true;
+    /// The packet does not fit on the way to its destination. It might be fragmented, which XDP cannot: the stack,
+    /// which could, would take a packet to a virtual address for its own.
+    NotFragmented = 25, "not-fragmented", drop: true;
     /// A service with persistence engine sip got what is no SIP message: no Call-ID was found.
-    NoCallId = 23, "no-call-id", drop: true;
+    NoCallId = 26, "no-call-id", drop: true;
 }
 
 #[cfg(test)]

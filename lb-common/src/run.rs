@@ -6,10 +6,11 @@ use crate::connect::schedule;
 use crate::direct::{Verdict, direct, read};
 use crate::family::{Family, V4, V6};
 use crate::frame::Frame;
-use crate::fwd::{Forwardable, address_frame, rewrite};
+use crate::fwd::{Encapsulated, Through, address_frame, rewrite, through};
 use crate::icmp::{Icmp, IcmpError};
 use crate::parse::{self, Link, Packet, Parse};
 use crate::reason::Reason;
+use crate::related::{self, Related, Way};
 use crate::sip;
 use crate::tables::{Opening, Store};
 
@@ -26,14 +27,19 @@ pub enum Action {
     Redirect(u32),
     /// No connection has it: [`open`] decides.
     Open,
-    /// It is neither TCP nor UDP: [`other`] decides.
+    /// It is neither TCP, UDP nor ICMP: [`other`] decides.
     Other,
     /// It opens a connection of a service with a persistence engine: [`engine`] decides.
     Engine,
+    /// Out through the tunnel of the destination of this id: [`encapsulate`].
+    Encapsulate(u32),
+    /// It is ICMP: [`related`] decides.
+    Related,
 }
 
 /// Directs a frame that came in by interface `ifindex`. [`Action::Open`] asks for [`open`] with the
-/// same, untouched frame, [`Action::Other`] for [`other`].
+/// same, untouched frame, [`Action::Encapsulate`] for [`encapsulate`], [`Action::Related`] for [`related`] and
+/// [`Action::Other`] for [`other`].
 #[inline(always)]
 pub fn run<T: Store<V4> + Store<V6>, Fr: Frame>(tables: &T, frame: &mut Fr, ifindex: u32) -> Action {
     match parse::link(frame) {
@@ -45,7 +51,7 @@ pub fn run<T: Store<V4> + Store<V6>, Fr: Frame>(tables: &T, frame: &mut Fr, ifin
 
 /// A frame of family `F`: its connection's, or one that [`open`] is to look at.
 #[inline(always)]
-fn connected<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
+fn connected<F: Parse + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
     tables: &T,
     frame: &mut Fr,
     ifindex: u32,
@@ -59,15 +65,16 @@ fn connected<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
             }
             None => Action::Open,
         },
+        Err(Reason::NotBalancedProtocol) if F::is_icmp(frame) => Action::Related,
         Err(Reason::NotBalancedProtocol) => Action::Other,
         Err(reason) => refuse(tables, reason),
     }
 }
 
-/// Directs a frame of family `F` that carries neither TCP nor UDP: [`run`] said [`Action::Other`]. A program of its own
-/// in the kernel, so that the common ones do not pay for it. [`Action::Open`] asks for [`open`].
+/// Directs a frame of family `F` that carries neither TCP, UDP nor ICMP: [`run`] said [`Action::Other`]. A program of its
+/// own in the kernel, so that the common ones do not pay for it. [`Action::Open`] asks for [`open`].
 #[inline(always)]
-pub fn other<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
+pub fn other<F: Parse + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
     tables: &T,
     frame: &mut Fr,
     ifindex: u32,
@@ -92,7 +99,7 @@ pub fn other<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
 /// Directs a frame of family `F` that has no connection: [`run`] or [`other`] said [`Action::Open`]. A program of its
 /// own in the kernel, because both together would not fit BPF's stack. [`Action::Engine`] asks for [`engine`].
 #[inline(always)]
-pub fn open<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
+pub fn open<F: Parse + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
     tables: &T,
     frame: &mut Fr,
     ifindex: u32,
@@ -103,7 +110,7 @@ pub fn open<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
 /// As [`open`], of a frame whose payload the service's persistence engine must see: [`open`] said [`Action::Engine`]. A
 /// program of its own in the kernel: reading payloads is much of the code.
 #[inline(always)]
-pub fn engine<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
+pub fn engine<F: Parse + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
     tables: &T,
     frame: &mut Fr,
     ifindex: u32,
@@ -112,7 +119,7 @@ pub fn engine<F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
 }
 
 #[inline(always)]
-fn opened<const ENGINE: bool, F: Parse + Forwardable + Icmp, T: Store<F>, Fr: Frame>(
+fn opened<const ENGINE: bool, F: Parse + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
     tables: &T,
     frame: &mut Fr,
     ifindex: u32,
@@ -162,6 +169,57 @@ fn take_in<const ENGINE: bool, F: Parse, T: Store<F>, Fr: Frame>(
     }
 }
 
+/// Directs a frame of family `F` that carries ICMP: [`run`] said [`Action::Related`]. An ICMP error
+/// about a connection goes where that one goes, everything else to the stack. A program of its own in the kernel.
+#[inline(always)]
+pub fn related<F: Related + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
+    tables: &T,
+    frame: &mut Fr,
+    ifindex: u32,
+) -> Action {
+    let Some(settings) = tables.settings() else { return refuse(tables, Reason::Internal) };
+    let (packet, quote) = match F::quote(frame) {
+        Ok(read) => read,
+        Err(reason) => return refuse(tables, reason),
+    };
+    let entrance = Entrance { ifindex, mac: None };
+    match related::decide(tables, settings, &packet, &quote) {
+        Way::As(verdict) => execute::<Every, F, T, Fr>(tables, frame, entrance, &packet, verdict),
+        Way::Translated(hop, to) => {
+            if related::translate(frame, &packet, &quote, &to).is_none() {
+                return refuse(tables, Reason::RewriteFailed);
+            }
+            send::<F, T, Fr>(tables, frame, hop, entrance)
+        }
+    }
+}
+
+/// Sends a frame of family `F` through the tunnel of destination `id`: [`run`] or [`open`] said
+/// [`Action::Encapsulate`]. A program of its own in the kernel, so that those two stay small.
+#[inline(always)]
+pub fn encapsulate<F: Parse + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
+    tables: &T,
+    frame: &mut Fr,
+    ifindex: u32,
+    id: u32,
+) -> Action {
+    let Some(settings) = tables.settings() else { return refuse(tables, Reason::Internal) };
+    let Some(destination) = tables.destination(id) else { return refuse(tables, Reason::Internal) };
+    match through::<F, T, Fr>(tables, settings, frame, destination) {
+        Through::Encapsulated => {
+            send::<F, T, Fr>(tables, frame, destination.hop, Entrance { ifindex, mac: None })
+        }
+        Through::Refused(reason) => refuse(tables, reason),
+        Through::TooLong(most) => match F::network(frame) {
+            Some(network) => {
+                let error = IcmpError::TooBig(most);
+                reply::<F, T, Fr>(tables, frame, network.source, error, Reason::PacketTooBig)
+            }
+            None => refuse(tables, Reason::Malformed),
+        },
+    }
+}
+
 /// Who sent the frame: a hop back.
 #[inline(always)]
 fn sender<Fr: Frame>(frame: &Fr, ifindex: u32) -> Hop {
@@ -180,7 +238,7 @@ struct Entrance {
 
 /// Does what was decided.
 #[inline(always)]
-fn execute<L: Life, F: Forwardable + Icmp, T: Store<F>, Fr: Frame>(
+fn execute<L: Life, F: Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
     tables: &T,
     frame: &mut Fr,
     entrance: Entrance,
@@ -190,19 +248,8 @@ fn execute<L: Life, F: Forwardable + Icmp, T: Store<F>, Fr: Frame>(
     match verdict {
         Verdict::Pass(reason) | Verdict::Drop(reason) => refuse(tables, reason),
         Verdict::Engine => Action::Engine,
-        Verdict::Reply(error, reason) => {
-            if !F::is_unicast(packet.source) {
-                return refuse(tables, reason);
-            }
-            if !tables.icmp_allowed(F::fold(packet.source)) {
-                return refuse(tables, Reason::IcmpRateLimited);
-            }
-            tables.count(reason);
-            let mut taken = frame.take();
-            let answered = answer::<F, Fr>(&mut taken, error);
-            *frame = taken;
-            if answered != 0 { Action::Transmit } else { refuse(tables, Reason::RewriteFailed) }
-        }
+        Verdict::Reply(error, reason) => reply::<F, T, Fr>(tables, frame, packet.source, error, reason),
+        Verdict::Encapsulate(id) => Action::Encapsulate(id),
         Verdict::Forward(forward) => {
             if rewrite::<L, F, Fr>(frame, packet, &forward).is_none() {
                 return refuse(tables, Reason::RewriteFailed);
@@ -210,6 +257,34 @@ fn execute<L: Life, F: Forwardable + Icmp, T: Store<F>, Fr: Frame>(
             send::<F, T, Fr>(tables, frame, forward.hop, entrance)
         }
     }
+}
+
+/// Answers with an ICMP error to `source`, the packet's, if one may go there now.
+#[inline(always)]
+fn reply<F: Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
+    tables: &T,
+    frame: &mut Fr,
+    source: F::Address,
+    error: IcmpError,
+    reason: Reason,
+) -> Action {
+    let error = match error {
+        // Nobody but the sender of a packet that must stay whole is told.
+        IcmpError::TooBig(_) if !F::is_whole(frame) => return refuse(tables, Reason::NotFragmented),
+        IcmpError::TooBig(most) => IcmpError::TooBig(most.max(F::LEAST_MTU)),
+        error => error,
+    };
+    if !F::is_unicast(source) {
+        return refuse(tables, reason);
+    }
+    if !tables.icmp_allowed(F::fold(source)) {
+        return refuse(tables, Reason::IcmpRateLimited);
+    }
+    tables.count(reason);
+    let mut taken = frame.take();
+    let answered = answer::<F, Fr>(&mut taken, error);
+    *frame = taken;
+    if answered != 0 { Action::Transmit } else { refuse(tables, Reason::RewriteFailed) }
 }
 
 /// Makes the frame an ICMP error; 0 where that failed. Not inlined: rare, and a frame of its own.

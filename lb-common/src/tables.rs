@@ -6,7 +6,7 @@ use crate::abi::{
     Destination, FwmarkKey, Hop, Interface, LocalityKey, LocalityRef, MarkRule, Schedule, Service, Settings,
 };
 use crate::family::{Family, Ports};
-use crate::flow_table::{Body, Entry, Place, Room, Table};
+use crate::flow_table::{self, Body, Entry, Place, Room, Score, Table};
 use crate::frame::Frame;
 use crate::parse::Packet;
 use crate::reason::Reason;
@@ -101,6 +101,15 @@ pub trait Tables {
     fn payload(&self, _at: u32) -> u8 {
         0
     }
+    /// The same number; the kernel's verifier forgets what it knew of it.
+    fn forget(&self, number: u32) -> u32 {
+        number
+    }
+    /// Whether a packet that would open a connection is dropped as one of `rate`, which is not 0 (`drop_packet`;
+    /// [`crate::limit::turn`]). Never where nothing is scheduled.
+    fn is_shed(&self, _rate: u32) -> bool {
+        false
+    }
     /// Calls `walk.step` with 0 to `count` - 1 until it says so.
     fn walk<W: Walk>(&self, count: u32, walk: &mut W);
 }
@@ -144,6 +153,8 @@ pub struct Opening<F: Family> {
     pub link: u64,
     /// What the persistence engine makes of the packet, 0 without.
     pub call: u64,
+    /// What the packet has to do with connections that go on without an entry ([`crate::stateless`]).
+    pub stray: u32,
     /// What the scheduler looks at.
     pub subject: Subject,
     /// The entry that is to go in.
@@ -176,7 +187,7 @@ pub struct View<'a, F: Family, T: Store<F>> {
     tables: &'a T,
     table: FlowTable,
     mask: u32,
-    seed: &'a [u64; 4],
+    settings: &'a Settings,
     family: core::marker::PhantomData<F>,
 }
 
@@ -190,7 +201,7 @@ impl<'a, F: Family, T: Store<F>> View<'a, F, T> {
             (_, FlowTable::Connections) => settings.buckets6,
             (_, FlowTable::Templates) => settings.templates6,
         };
-        Self { tables, table, mask, seed: &settings.seed, family: core::marker::PhantomData }
+        Self { tables, table, mask, settings, family: core::marker::PhantomData }
     }
 }
 
@@ -204,12 +215,32 @@ impl<F: Family, T: Store<F>> Table for View<'_, F, T> {
 
     #[inline(always)]
     fn place(&self, key: &F::Key) -> Place {
-        Place::new(F::hash(key, self.seed), self.mask)
+        Place::new(F::hash(key, &self.settings.seed), self.mask)
     }
 
     #[inline(always)]
     fn home(&self, key: &F::Key) -> u32 {
-        home::<F>(key, self.seed, self.mask)
+        home::<F>(key, &self.settings.seed, self.mask)
+    }
+
+    #[inline(always)]
+    fn overflow(&self, key: &F::Key) -> u32 {
+        overflow::<F, T>(self.tables, self.settings, self.table, key)
+    }
+
+    #[inline(always)]
+    fn pick(&self, place: &Place, now: u32) -> Score {
+        pick::<F, T>(self.tables, self.settings, self.table, place, now)
+    }
+
+    #[inline(always)]
+    fn settle(&self, body: &Body<F::Key>, room: &mut Room<F::Key>) -> u32 {
+        settle::<F, T>(self.tables, self.settings, self.table, body, room)
+    }
+
+    #[inline(always)]
+    fn twins(&self, room: &Room<F::Key>, key: &F::Key) -> u64 {
+        twins::<F, T>(self.tables, self.settings, self.table, room, key)
     }
 }
 
@@ -217,6 +248,49 @@ impl<F: Family, T: Store<F>> Table for View<'_, F, T> {
 #[inline(never)]
 fn home<F: Family>(key: &F::Key, seed: &[u64; 4], mask: u32) -> u32 {
     Place::new(F::hash(key, seed), mask).home
+}
+
+/// Slot of a key in its overflow buckets. Not inlined: rare, and the common path is to stay as short as it is.
+#[inline(never)]
+fn overflow<F: Family, T: Store<F>>(tables: &T, settings: &Settings, table: FlowTable, key: &F::Key) -> u32 {
+    let view = View::<F, T>::new(tables, settings, table);
+    flow_table::overflowed(&view, key, view.place(key))
+}
+
+/// The first step of an insertion. Not inlined, as the others: each has a stack frame of its own, one after the other.
+#[inline(never)]
+fn pick<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    table: FlowTable,
+    place: &Place,
+    now: u32,
+) -> Score {
+    flow_table::pick(&View::<F, T>::new(tables, settings, table), place, now)
+}
+
+/// The second step of an insertion.
+#[inline(never)]
+fn settle<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    table: FlowTable,
+    body: &Body<F::Key>,
+    room: &mut Room<F::Key>,
+) -> u32 {
+    flow_table::settle(&View::<F, T>::new(tables, settings, table), body, room)
+}
+
+/// The third step of an insertion.
+#[inline(never)]
+fn twins<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    table: FlowTable,
+    room: &Room<F::Key>,
+    key: &F::Key,
+) -> u64 {
+    flow_table::twins(&View::<F, T>::new(tables, settings, table), room, key)
 }
 
 /// Ports of a template key: client port 0.

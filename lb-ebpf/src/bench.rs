@@ -16,6 +16,7 @@ mod route;
 mod tables;
 
 use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::helpers::bpf_xdp_adjust_head;
 use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::{Array, HashMap, ProgramArray};
 use aya_ebpf::programs::XdpContext;
@@ -32,7 +33,8 @@ use crate::tables::KernelTables;
 #[repr(C, align(8))]
 pub struct Original([u8; 128]);
 
-/// Which flow comes next, and how many there are (a power of two, less one). Written by feeder and bench.
+/// Which flow comes next, and how many there are (a power of two, less one); of `unwrapped4`, how many bytes are put in
+/// front. Written by feeder and bench.
 #[repr(C)]
 pub struct Position {
     next: u64,
@@ -170,6 +172,52 @@ fn feed(ctx: &XdpContext, prepared: Option<()>) -> u32 {
 pub fn again4(ctx: XdpContext) -> u32 {
     let prepared = restore4(&mut KernelFrame::new(ctx.ctx));
     feed(&ctx, prepared)
+}
+
+/// The same IPv4 frame each time, what was put in front of it taken away: as many bytes as [`POSITION`] says.
+#[xdp]
+#[inline(always)]
+pub fn unwrapped4(ctx: XdpContext) -> u32 {
+    let prepared = unwrap4(&ctx);
+    feed(&ctx, prepared)
+}
+
+#[inline(always)]
+fn unwrap4(ctx: &XdpContext) -> Option<()> {
+    let overhead = POSITION.get(0)?.next as i32 & 63;
+    // SAFETY: the context is valid; the frame is looked at anew afterwards.
+    if unsafe { bpf_xdp_adjust_head(ctx.ctx, overhead) } != 0 {
+        return None;
+    }
+    let mut frame = KernelFrame::new(ctx.ctx);
+    restore4(&mut frame)?;
+    // EtherType and what follows, where the outer header was.
+    restore::<u32>(&mut frame, ORIGINAL.get(0)?, 12)
+}
+
+/// Puts as many bytes in front as [`POSITION`] says, and nothing else: what feeder `unwrapped4` is measured with.
+#[xdp]
+#[inline(always)]
+pub fn grown(ctx: XdpContext) -> u32 {
+    let overhead = POSITION.get(0).map_or(0, |position| position.next as i32 & 63);
+    // SAFETY: the context is valid.
+    if unsafe { bpf_xdp_adjust_head(ctx.ctx, -overhead) } == 0 {
+        xdp_action::XDP_TX
+    } else {
+        xdp_action::XDP_ABORTED
+    }
+}
+
+/// Puts bytes in front and takes them away again.
+#[xdp]
+#[inline(always)]
+pub fn moved(ctx: XdpContext) -> u32 {
+    // SAFETY: the context is valid.
+    if unsafe { bpf_xdp_adjust_head(ctx.ctx, -20) | bpf_xdp_adjust_head(ctx.ctx, 20) } == 0 {
+        xdp_action::XDP_TX
+    } else {
+        xdp_action::XDP_ABORTED
+    }
 }
 
 /// The same IPv6 frame each time.

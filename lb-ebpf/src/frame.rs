@@ -1,8 +1,11 @@
 //! Frames of the kernel: the bounds check, once.
 
 use aya_ebpf::bindings::xdp_md;
+use aya_ebpf::helpers::generated::bpf_csum_diff;
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
-use lb_common::frame::{Frame, MAX_WORDS, Raw};
+use lb_common::frame::{Frame, MAX_SUMMED, MAX_WORDS, Raw};
+
+use crate::tables::forget;
 
 /// Nothing that is read or written lies further in than this: the largest frames that drivers take. Tells the verifier
 /// the range.
@@ -43,6 +46,74 @@ impl KernelFrame {
     }
 }
 
+/// A sum over parts of a frame. The verifier forgets after each how far it is, and so looks at the next part once.
+struct Sum<'a> {
+    frame: &'a KernelFrame,
+    at: u32,
+    total: u64,
+}
+
+impl Sum<'_> {
+    /// Adds `N` bytes, a multiple of 4 and at most 512: what the helper takes at a time.
+    #[inline(always)]
+    fn add<const N: u32>(&mut self) -> Option<()> {
+        let p = self.frame.far::<N>(self.at)?;
+        // SAFETY: inside the frame by the check.
+        let sum = unsafe { bpf_csum_diff(core::ptr::null_mut(), 0, p as *mut u32, N, 0) };
+        if sum < 0 {
+            return None;
+        }
+        self.total += sum as u64;
+        self.at = forget(self.at + N);
+        Some(())
+    }
+
+    /// The same where `length` has that bit.
+    #[inline(always)]
+    fn add_if<const N: u32>(&mut self, length: u32) -> Option<()> {
+        if length & N != 0 { self.add::<N>() } else { Some(()) }
+    }
+}
+
+impl KernelFrame {
+    /// The address of `N` bytes at a place of which the verifier knows nothing.
+    #[inline(always)]
+    fn far<const N: u32>(&self, at: u32) -> Option<usize> {
+        let p = self.data + (at & 0x3fff) as usize;
+        let end = match N {
+            512 => beyond::<512>(p),
+            256 => beyond::<256>(p),
+            128 => beyond::<128>(p),
+            64 => beyond::<64>(p),
+            32 => beyond::<32>(p),
+            16 => beyond::<16>(p),
+            8 => beyond::<8>(p),
+            4 => beyond::<4>(p),
+            _ => beyond::<2>(p),
+        };
+        (end <= self.end).then_some(p)
+    }
+
+    #[inline(always)]
+    fn pair_far(&self, at: u32) -> Option<[u8; 2]> {
+        let p = self.far::<2>(at)?;
+        // SAFETY: inside the frame by the check.
+        Some(unsafe { *(p as *const u16) }.to_ne_bytes())
+    }
+}
+
+/// The place `N` bytes on. Opaque to the compiler, which would otherwise move a loop's step to the other side of the
+/// comparison: arithmetic on the end of the frame, which the verifier refuses.
+#[inline(always)]
+fn beyond<const N: i32>(p: usize) -> usize {
+    let mut next = p;
+    // SAFETY: one addition.
+    unsafe {
+        core::arch::asm!("{next} += {n}", next = inout(reg) next, n = const N, options(nomem, nostack));
+    }
+    next
+}
+
 impl Frame for KernelFrame {
     #[inline(always)]
     fn get<T: Raw>(&self, offset: u32) -> Option<T> {
@@ -50,6 +121,19 @@ impl Frame for KernelFrame {
         // SAFETY: inside the frame by the check; BPF on x86 reads words at any address, and the plain
         // read keeps them whole where an unaligned one would be taken apart into bytes.
         Some(unsafe { *p })
+    }
+
+    #[inline(always)]
+    fn pair(&self, offset: u32) -> Option<[u8; 2]> {
+        if offset > MAX_OFFSET {
+            return None;
+        }
+        let p = self.data + offset as usize;
+        if beyond::<2>(p) > self.end {
+            return None;
+        }
+        // SAFETY: inside the frame by the check.
+        Some(unsafe { *(p as *const u16) }.to_ne_bytes())
     }
 
     #[inline(always)]
@@ -83,11 +167,7 @@ impl Frame for KernelFrame {
             if i >= words {
                 return Some(total);
             }
-            let mut next = p;
-            // Opaque to the compiler, which would otherwise move the loop's step to the other side of the
-            // comparison: arithmetic on the end of the frame, which the verifier refuses.
-            // SAFETY: one addition.
-            unsafe { core::arch::asm!("{next} += 4", next = inout(reg) next, options(nomem, nostack)) };
+            let next = beyond::<4>(p);
             if next > self.end {
                 return None;
             }
@@ -97,6 +177,38 @@ impl Frame for KernelFrame {
             i += 1;
         }
         Some(total)
+    }
+
+    #[inline(always)]
+    fn sum_bytes(&self, at: u32, length: u32) -> Option<u64> {
+        if at > MAX_OFFSET || length > MAX_SUMMED {
+            return None;
+        }
+        let mut sum = Sum { frame: self, at, total: 0 };
+        let mut left = length;
+        let mut i = 0;
+        while i < MAX_SUMMED / 512 && left >= 512 {
+            sum.add::<512>()?;
+            left -= 512;
+            i += 1;
+        }
+        sum.add_if::<256>(length)?;
+        sum.add_if::<128>(length)?;
+        sum.add_if::<64>(length)?;
+        sum.add_if::<32>(length)?;
+        sum.add_if::<16>(length)?;
+        sum.add_if::<8>(length)?;
+        sum.add_if::<4>(length)?;
+        if length & 2 != 0 {
+            sum.total += u64::from(u16::from_ne_bytes(self.pair_far(sum.at)?));
+            sum.at = forget(sum.at + 2);
+        }
+        if length & 1 != 0 {
+            // From the byte before it, for the verifier's sake: see `beyond`.
+            let [_, last] = self.pair_far(sum.at - 1)?;
+            sum.total += u64::from(u16::from_ne_bytes([last, 0]));
+        }
+        Some(sum.total)
     }
 
     #[inline(always)]

@@ -66,18 +66,19 @@ pub static PREFILTER: Array<u64> = Array::with_max_entries(PREFILTER_BITS / 64, 
 /// Packets by reason, of each CPU. Written by the program.
 #[map]
 pub static REASON_COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASONS, 0);
-/// Token buckets of ICMP errors; the last element is the one of all clients. Written by the program.
+/// Token buckets of ICMP errors; after those of the clients the one of all clients, and the counter of
+/// `drop_packet`. Written by the program.
 #[map]
-pub static ICMP_LIMITS: Array<IcmpBucket> = Array::with_max_entries(ICMP_BUCKETS + 1, 0);
-/// The programs that the director ends in by tail call (`lb_common::abi::opener`). Written by the daemon.
+pub static ICMP_LIMITS: Array<IcmpBucket> = Array::with_max_entries(ICMP_BUCKETS + 2, 0);
+/// The programs that are tail-called, by `lb_common::abi::programs`. Written by the daemon.
 #[map]
-pub static OPENERS: ProgramArray = ProgramArray::with_max_entries(lb_common::abi::opener::COUNT, 0);
+pub static OPENERS: ProgramArray = ProgramArray::with_max_entries(lb_common::abi::programs::COUNT, 0);
 /// Room for a connection that is being opened.
 pub type Scratch = [u64; 48];
-/// Room for connections that are being opened, IPv4 and IPv6, for a walk over slots, and for a new element of map
-/// `LOCALITY`, of each CPU. Written by the program.
+/// Room for connections that are being opened, IPv4 and IPv6, for a walk over slots, for a new element of map
+/// `LOCALITY`, and for what one program hands to the next, of each CPU. Written by the program.
 #[map]
-pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(4, 0);
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(5, 0);
 /// The payload that a persistence engine reads, of each CPU. Written by the program.
 #[map]
 pub static PAYLOAD: PerCpuArray<Payload> = PerCpuArray::with_max_entries(1, 0);

@@ -4,37 +4,70 @@ use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use lb_common::abi::opener::{ENGINE4, ENGINE6, OPEN4, OPEN6, OTHER4, OTHER6};
+use lb_common::abi::programs::{
+    ENCAP4, ENCAP6, ENGINE4, ENGINE6, OPEN4, OPEN6, OTHER4, OTHER6, RELATED4, RELATED6,
+};
 use lb_common::family::{V4, V6};
 use lb_common::frame::Frame as _;
-use lb_common::run::{Action, engine, open, other, run};
+use lb_common::reason::Reason;
+use lb_common::run::{Action, encapsulate, engine, open, other, related, run};
+use lb_common::tables::Tables as _;
 
 use crate::frame::KernelFrame;
 use crate::maps;
-use crate::tables::KernelTables;
+use crate::tables::{KernelTables, hand_over, handed_over};
 
 /// The director: every frame of its interfaces comes here first.
 #[xdp]
 #[inline(always)]
 pub fn director(ctx: XdpContext) -> u32 {
     let action = run(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx));
-    let open = match action {
-        Action::Open => true,
-        Action::Other => false,
+    // The first nibble of the network header tells programs of the two families apart: `run` has checked the rest.
+    match action {
+        Action::Open => match version(&ctx) {
+            4 => tail_call::<OPEN4>(&ctx),
+            6 => tail_call::<OPEN6>(&ctx),
+            _ => {}
+        },
+        Action::Related => match version(&ctx) {
+            4 => tail_call::<RELATED4>(&ctx),
+            6 => tail_call::<RELATED6>(&ctx),
+            _ => {}
+        },
+        Action::Other => match version(&ctx) {
+            4 => tail_call::<OTHER4>(&ctx),
+            6 => tail_call::<OTHER6>(&ctx),
+            _ => {}
+        },
+        Action::Encapsulate(id) => {
+            if hand_over(id).is_some() {
+                match version(&ctx) {
+                    4 => tail_call::<ENCAP4>(&ctx),
+                    6 => tail_call::<ENCAP6>(&ctx),
+                    _ => {}
+                }
+            }
+            return missing(&ctx);
+        }
         action => return act(action),
-    };
-    // The first nibble of the network header tells the families apart: `run` has checked the rest.
-    match (KernelFrame::new(ctx.ctx).get::<u8>(14).map_or(0, |b| b >> 4), open) {
-        (4, true) => tail_call::<OPEN4>(&ctx),
-        (6, true) => tail_call::<OPEN6>(&ctx),
-        (4, false) => tail_call::<OTHER4>(&ctx),
-        (6, false) => tail_call::<OTHER6>(&ctx),
-        _ => {}
     }
     xdp_action::XDP_PASS
 }
 
-/// Jumps to a program of [`maps::OPENERS`]; comes back where the daemon has not put it there.
+/// A program that the daemon has not put there: the packet cannot be forwarded.
+#[inline(always)]
+fn missing(ctx: &XdpContext) -> u32 {
+    KernelTables::new(ctx.ctx).count(Reason::Internal);
+    xdp_action::XDP_DROP
+}
+
+/// IP version of a frame whose link header was read.
+#[inline(always)]
+fn version(ctx: &XdpContext) -> u8 {
+    KernelFrame::new(ctx.ctx).get::<u8>(14).map_or(0, |b| b >> 4)
+}
+
+/// Jumps to another program; comes back where the daemon has not put it there.
 #[inline(always)]
 fn tail_call<const PROGRAM: u32>(ctx: &XdpContext) {
     // Written out, so that each call keeps a number of its own: the kernel makes such a call a direct jump, and one with
@@ -59,8 +92,9 @@ pub fn open4(ctx: XdpContext) -> u32 {
     let action = open::<V4, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx));
     if action == Action::Engine {
         tail_call::<ENGINE4>(&ctx);
+        return missing(&ctx);
     }
-    act(action)
+    opened::<ENCAP4>(&ctx, action)
 }
 
 /// Opens IPv6 connections.
@@ -70,25 +104,42 @@ pub fn open6(ctx: XdpContext) -> u32 {
     let action = open::<V6, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx));
     if action == Action::Engine {
         tail_call::<ENGINE6>(&ctx);
+        return missing(&ctx);
     }
-    act(action)
+    opened::<ENCAP6>(&ctx, action)
+}
+
+/// Does what one of them says; `ENCAP` is the program that encapsulates packets of its family.
+#[inline(always)]
+fn opened<const ENCAP: u32>(ctx: &XdpContext, action: Action) -> u32 {
+    let Action::Encapsulate(id) = action else { return act(action) };
+    if hand_over(id).is_some() {
+        tail_call::<ENCAP>(ctx);
+    }
+    missing(ctx)
 }
 
 /// Opens IPv4 connections of services with a persistence engine: the opener's tail call for them.
 #[xdp]
 #[inline(always)]
 pub fn engine4(ctx: XdpContext) -> u32 {
-    act(engine::<V4, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)))
+    opened::<ENCAP4>(
+        &ctx,
+        engine::<V4, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)),
+    )
 }
 
 /// Opens IPv6 connections of services with a persistence engine.
 #[xdp]
 #[inline(always)]
 pub fn engine6(ctx: XdpContext) -> u32 {
-    act(engine::<V6, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)))
+    opened::<ENCAP6>(
+        &ctx,
+        engine::<V6, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)),
+    )
 }
 
-/// Directs IPv4 packets that are neither TCP nor UDP: the director's tail call for them.
+/// Directs IPv4 packets that are neither TCP, UDP nor ICMP: the director's tail call for them.
 #[xdp]
 #[inline(always)]
 pub fn other4(ctx: XdpContext) -> u32 {
@@ -97,10 +148,10 @@ pub fn other4(ctx: XdpContext) -> u32 {
     if action == Action::Open {
         tail_call::<OPEN4>(&ctx);
     }
-    act(action)
+    opened::<ENCAP4>(&ctx, action)
 }
 
-/// Directs IPv6 packets that are neither TCP nor UDP.
+/// Directs IPv6 packets that are neither TCP, UDP nor ICMP.
 #[xdp]
 #[inline(always)]
 pub fn other6(ctx: XdpContext) -> u32 {
@@ -109,7 +160,53 @@ pub fn other6(ctx: XdpContext) -> u32 {
     if action == Action::Open {
         tail_call::<OPEN6>(&ctx);
     }
-    act(action)
+    opened::<ENCAP6>(&ctx, action)
+}
+
+/// Encapsulates IPv4 packets: a tail call of the director and of the opener.
+#[xdp]
+#[inline(always)]
+pub fn encap4(ctx: XdpContext) -> u32 {
+    let Some(id) = handed_over() else { return missing(&ctx) };
+    act(encapsulate::<V4, _, _>(
+        &KernelTables::new(ctx.ctx),
+        &mut KernelFrame::new(ctx.ctx),
+        ingress(&ctx),
+        id,
+    ))
+}
+
+/// Encapsulates IPv6 packets.
+#[xdp]
+#[inline(always)]
+pub fn encap6(ctx: XdpContext) -> u32 {
+    let Some(id) = handed_over() else { return missing(&ctx) };
+    act(encapsulate::<V6, _, _>(
+        &KernelTables::new(ctx.ctx),
+        &mut KernelFrame::new(ctx.ctx),
+        ingress(&ctx),
+        id,
+    ))
+}
+
+/// Directs ICMP over IPv4: errors about connections.
+#[xdp]
+#[inline(always)]
+pub fn related4(ctx: XdpContext) -> u32 {
+    opened::<ENCAP4>(
+        &ctx,
+        related::<V4, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)),
+    )
+}
+
+/// The same over IPv6.
+#[xdp]
+#[inline(always)]
+pub fn related6(ctx: XdpContext) -> u32 {
+    opened::<ENCAP6>(
+        &ctx,
+        related::<V6, _, _>(&KernelTables::new(ctx.ctx), &mut KernelFrame::new(ctx.ctx), ingress(&ctx)),
+    )
 }
 
 #[inline(always)]
@@ -121,8 +218,10 @@ fn ingress(ctx: &XdpContext) -> u32 {
 #[inline(always)]
 fn act(action: Action) -> u32 {
     match action {
-        Action::Pass | Action::Open | Action::Other | Action::Engine => xdp_action::XDP_PASS,
-        Action::Drop => xdp_action::XDP_DROP,
+        Action::Pass | Action::Open | Action::Related | Action::Other | Action::Engine => {
+            xdp_action::XDP_PASS
+        }
+        Action::Drop | Action::Encapsulate(_) => xdp_action::XDP_DROP,
         Action::Transmit => xdp_action::XDP_TX,
         // SAFETY: a helper without pointers.
         Action::Redirect(to) => unsafe { bpf_redirect(to, 0) as u32 },

@@ -42,6 +42,34 @@ const WALK: u32 = 2;
 /// Element of `SCRATCH` that holds a new element of `LOCALITY`.
 const NEW_LOCALITY: u32 = 3;
 
+/// Element of `SCRATCH` that holds the id of the destination to encapsulate for, and a number to forget.
+const HANDED: u32 = 4;
+
+/// Hands the id of a destination to the program that is called next.
+#[inline(always)]
+pub fn hand_over(id: u32) -> Option<()> {
+    let cell = maps::SCRATCH.get_ptr_mut(HANDED)?;
+    // SAFETY: this CPU's own memory.
+    unsafe { core::ptr::write_volatile(cell.cast::<u32>(), id) };
+    Some(())
+}
+
+/// The id that was handed over.
+#[inline(always)]
+pub fn handed_over() -> Option<u32> {
+    let cell = maps::SCRATCH.get_ptr_mut(HANDED)?;
+    // SAFETY: this CPU's own memory.
+    Some(unsafe { core::ptr::read_volatile(cell.cast::<u32>()) })
+}
+
+/// The same number, of which the verifier knows nothing.
+#[inline(always)]
+pub fn forget(number: u32) -> u32 {
+    let Some(cell) = maps::SCRATCH.get_ptr_mut(HANDED) else { return 0 };
+    // SAFETY: this CPU's own memory.
+    abi::through(unsafe { &mut (*cell)[1] }, u64::from(number)) as u32
+}
+
 /// The callback of `bpf_loop`: 0 goes on, 1 ends.
 unsafe extern "C" fn step<W: Walk>(i: u32, _: *mut core::ffi::c_void) -> i64 {
     // A walk reads maps only, never the frame.
@@ -248,6 +276,23 @@ impl Tables for KernelTables {
         let Some(payload) = maps::PAYLOAD.get_ptr(0) else { return 0 };
         // SAFETY: the mask keeps it inside; this CPU's own element.
         unsafe { *payload.cast::<u8>().add((at & (MAX_PAYLOAD - 1)) as usize) }
+    }
+
+    #[inline(always)]
+    fn forget(&self, number: u32) -> u32 {
+        forget(number)
+    }
+
+    #[inline(always)]
+    fn is_shed(&self, rate: u32) -> bool {
+        let Some(bucket) = maps::ICMP_LIMITS.get_ptr_mut(ICMP_BUCKETS + 1) else { return false };
+        // SAFETY: an element of the array. Approximate under races of CPUs, like the kernel's.
+        unsafe {
+            let seen = &raw mut (*bucket).tokens;
+            let (after, shed) = limit::turn(abi::load_u32(seen), rate);
+            abi::store_u32(seen, after);
+            shed
+        }
     }
 
     #[inline(always)]

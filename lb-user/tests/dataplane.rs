@@ -183,15 +183,8 @@ fn programs_run_and_count() {
     assert_eq!(dataplane.run(&arp, lo, 1).unwrap().action, XDP_PASS, "with an interface");
     let result = dataplane.run_program(ProgramName::Empty, &arp, 0, 1000).unwrap();
     assert_eq!(result.action, 3);
-    for program in [
-        ProgramName::Director,
-        ProgramName::Open4,
-        ProgramName::Open6,
-        ProgramName::Other4,
-        ProgramName::Other6,
-        ProgramName::Engine4,
-        ProgramName::Engine6,
-    ] {
+    let behind = ProgramName::TAIL_CALLED.map(|(_, program)| program);
+    for program in [ProgramName::Director].into_iter().chain(behind) {
         let facts = dataplane.facts(program).unwrap();
         assert!(facts.verified > 100 && facts.id != 0 && facts.machine_bytes > 0, "{facts:?}");
     }

@@ -108,7 +108,7 @@ mod differential {
             Step::Frame { frame, ifindex } => {
                 return frame_on_both(kernel, &mut site.tables, frame, *ifindex);
             }
-            Step::Pass(_) => kernel.put_flows(&site.tables),
+            Step::Pass(_) | Step::State(..) => kernel.put_flows(&site.tables),
             Step::Weight(id, weight) => kernel.execute(&[MapOp::SetWeight { id: *id, weight: *weight }]),
             Step::Flags(id, flags) => kernel.execute(&[MapOp::SetFlags { id: *id, flags: *flags }]),
             Step::Hop(id, hop) => kernel.execute(&[MapOp::SetHop { id: *id, hop: *hop }]),

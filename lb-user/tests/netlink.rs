@@ -40,6 +40,11 @@ async fn next<T>(events: &mut Receiver<NetEvent>, wanted: impl Fn(&NetEvent) -> 
     }
 }
 
+/// The director's address of the same family.
+fn own(as_of: IpAddr) -> Option<IpAddr> {
+    if as_of.is_ipv4() { "192.0.2.1" } else { "2001:db8::1" }.parse().ok()
+}
+
 async fn next_hop_of(events: &mut Receiver<NetEvent>, of: &str) -> NextHop {
     let of: IpAddr = of.parse().unwrap();
     next(events, |event| match event {
@@ -91,7 +96,13 @@ fn a_next_hop_is_local_resolved_or_says_why_not() {
                 assert!(begun.elapsed() < Duration::from_secs(2));
                 tokio::time::sleep(Duration::from_millis(10)).await;
             };
-            let expected = NextHop::Resolved { mac: SERVER, ifindex: eth0.ifindex, gateway: None, mtu: 1500 };
+            let expected = NextHop::Resolved {
+                mac: SERVER,
+                ifindex: eth0.ifindex,
+                gateway: None,
+                mtu: 1500,
+                source: own(address),
+            };
             assert_eq!(resolved, expected);
         }
         let unresolved = |hop| match hop {
@@ -103,7 +114,8 @@ fn a_next_hop_is_local_resolved_or_says_why_not() {
         here.run("ip route add 203.0.113.0/24 via 192.0.2.11 mtu 1400");
         here.run("ip route add blackhole 198.51.100.0/24");
         let gateway = Some("192.0.2.11".parse().unwrap());
-        let expected = NextHop::Resolved { mac: SERVER, ifindex: eth0.ifindex, gateway, mtu: 1400 };
+        let source = own("192.0.2.11".parse().unwrap());
+        let expected = NextHop::Resolved { mac: SERVER, ifindex: eth0.ifindex, gateway, mtu: 1400, source };
         assert_eq!(netlink.next_hop("203.0.113.1".parse().unwrap()).await, expected);
         let why = unresolved(netlink.next_hop("198.51.100.1".parse().unwrap()).await);
         assert!(why.contains("blackhole"), "{why}");

@@ -10,7 +10,8 @@ use etherparse::PacketBuilder;
 use lb_common::abi::{
     Counts, Destination, Hop, Interface, Schedule, Service, Settings, destination_flags, settings_flags,
 };
-use lb_user::bpf::{Dataplane, Listing, Step, Sweeper};
+use lb_common::sched::Scheduler;
+use lb_user::bpf::{Dataplane, Listing, LocalityKeeper, Step, Sweeper};
 use lb_user::model::{ForwardingMethod, Protocol, ServiceKey};
 use lb_user::plan::MapOp;
 use support::{Bpffs, pair};
@@ -169,4 +170,37 @@ fn the_program_asks_for_the_way_to_a_client() {
         assert_eq!(wanted.address, IpAddr::from(CLIENT));
         assert!(action == XDP_DROP || action == XDP_TX, "{action}");
     });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn what_lblc_remembers_goes_with_its_service() {
+    let bpffs = Bpffs::new();
+    let (here, _there) = pair();
+    here.enter();
+    let ifindex = nix::net::if_::if_nametoindex("eth0").unwrap();
+    let mut dataplane = Dataplane::open(&bpffs.options()).unwrap();
+    let settings = dataplane.maps().settings();
+    assert_eq!(settings.lblc_expiration, 24 * 60 * 60 * dataplane.clock().hz());
+    let mut ops = service(ifindex, settings);
+    for op in &mut ops {
+        if let MapOp::PutService { value, .. } = op {
+            (value.scheduler, value.scheduler_word) = (Scheduler::Lblc as u8, 7);
+        }
+    }
+    dataplane.execute(&ops).unwrap();
+    assert_eq!(dataplane.run(&segment(true), ifindex, 1).unwrap().action, XDP_TX);
+    let remembered = dataplane.maps().localities().unwrap();
+    let (key, value) = remembered[0];
+    assert_eq!((remembered.len(), key.service, key.epoch), (1, 0, 7));
+    assert_eq!((&key.address[..4], value.count, value.members[0]), (&VIRTUAL[..], 1, 0));
+
+    // Its service is there: it stays. One of the same id, made anew: it goes.
+    let keep = |dataplane: &mut Dataplane, epoch| {
+        let services = [((0, epoch), settings.lblc_expiration)].into();
+        dataplane.keep_localities(&mut LocalityKeeper::new(), &services).unwrap();
+        dataplane.maps().localities().unwrap().len()
+    };
+    assert_eq!(keep(&mut dataplane, 7), 1);
+    assert_eq!(keep(&mut dataplane, 8), 0);
 }

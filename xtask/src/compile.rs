@@ -21,6 +21,8 @@ const LIMIT: Duration = Duration::from_secs(1500);
 pub(crate) fn build(repo: &Repo) -> Result<()> {
     let toolchain = setup::ensure(repo, Purpose::Build)?;
     let object = object(repo, &toolchain)?;
+    ebpf_build::build_binary(repo.root(), &toolchain, &repo.ebpf_target(), true, "flood")
+        .context("the eBPF object of the flood tests cannot be built")?;
     user_space(repo, &object)
 }
 

@@ -78,6 +78,30 @@ pub unsafe fn cas_u64(p: *mut u64, old: u64, new: u64) -> bool {
     a.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst).is_ok()
 }
 
+/// Sets bits.
+///
+/// # Safety
+/// `p` is valid for reads and writes and aligned.
+#[cfg(not(target_arch = "bpf"))]
+#[inline(always)]
+pub unsafe fn or_u32(p: *mut u32, bits: u32) {
+    use core::sync::atomic::{AtomicU32, Ordering};
+    // SAFETY: the caller's promise.
+    unsafe { AtomicU32::from_ptr(p) }.fetch_or(bits, Ordering::SeqCst);
+}
+
+/// Keeps these bits alone.
+///
+/// # Safety
+/// `p` is valid for reads and writes and aligned.
+#[cfg(not(target_arch = "bpf"))]
+#[inline(always)]
+pub unsafe fn and_u32(p: *mut u32, bits: u32) {
+    use core::sync::atomic::{AtomicU32, Ordering};
+    // SAFETY: the caller's promise.
+    unsafe { AtomicU32::from_ptr(p) }.fetch_and(bits, Ordering::SeqCst);
+}
+
 /// Adds (wrapping) and returns the value before.
 ///
 /// # Safety
@@ -182,4 +206,40 @@ pub unsafe fn add_u64(p: *mut u64, v: u64) -> u64 {
         );
     }
     before
+}
+
+/// Sets bits.
+///
+/// # Safety
+/// `p` is valid for reads and writes and aligned.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+pub unsafe fn or_u32(p: *mut u32, bits: u32) {
+    // SAFETY: one atomic instruction on memory the caller vouches for.
+    unsafe {
+        core::arch::asm!(
+            "{v} = atomic_fetch_or((u32 *)({p} + 0), {v})",
+            p = in(reg) p,
+            v = inout(wreg) bits => _,
+            options(nostack),
+        );
+    }
+}
+
+/// Keeps these bits alone.
+///
+/// # Safety
+/// `p` is valid for reads and writes and aligned.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+pub unsafe fn and_u32(p: *mut u32, bits: u32) {
+    // SAFETY: one atomic instruction on memory the caller vouches for.
+    unsafe {
+        core::arch::asm!(
+            "{v} = atomic_fetch_and((u32 *)({p} + 0), {v})",
+            p = in(reg) p,
+            v = inout(wreg) bits => _,
+            options(nostack),
+        );
+    }
 }

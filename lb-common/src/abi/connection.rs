@@ -1,6 +1,7 @@
 //! Connection entries and persistence templates: the set-associative tables of decision 1.
 //!
-//! Maps `CONNECTIONS4`/`CONNECTIONS6` (and `TEMPLATES4`/`TEMPLATES6`): mmapable ARRAYs of buckets.
+//! Maps `CONNECTIONS4`/`CONNECTIONS6` (and `TEMPLATES4`/`TEMPLATES6`): mmapable ARRAYs of buckets, the
+//! overflow buckets last ([`crate::flow_table::elements`]).
 //! Writers: the XDP program on every CPU, and the daemon's sweep through its mapping, both by the
 //! protocol of [`crate::flow_table`]. Readers: both.
 
@@ -45,6 +46,8 @@ pub mod connection_flags {
     pub const TEMPLATE: u16 = 8;
     /// The entry of a NAT connection: `peer` is its reply entry.
     pub const MASQ: u16 = 16;
+    /// The template is of a service with one-packet scheduling: it never has connections.
+    pub const ONE_PACKET: u16 = 32;
 }
 
 /// One IPv4 connection entry, one cache line.
@@ -78,7 +81,7 @@ pub struct Connection4 {
     /// the sender of its first packet. Forward entry: template slot (low
     /// half) and its generation (bits 32 to 47). Template of a persistence engine: the hash in its key.
     pub link: u64,
-    /// Way 0 only, of the bucket as a whole: how many of its keys live in their partner bucket.
+    /// Way 0 only, of the bucket as a whole: where else its keys live ([`crate::flow_table::gate`]).
     pub gate: u32,
     /// Firewall mark of the service. Of a template: its number of connections.
     pub mark: u32,

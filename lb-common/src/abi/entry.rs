@@ -1,7 +1,7 @@
 //! Accessors of one connection entry in memory that is shared: what [`crate::flow_table`] works on.
 
 use super::connection::{Connection4, Connection6, FlowKey4, FlowKey6};
-use super::{add_u32, cas_u32, load_u32, load_u64, store_u32, store_u64};
+use super::{add_u32, and_u32, cas_u32, load_u32, load_u64, or_u32, store_u32, store_u64};
 use crate::flow_table::{Body, Entry};
 
 macro_rules! entry {
@@ -162,6 +162,16 @@ macro_rules! entry {
             fn add_gate(&self, delta: u32) {
                 // SAFETY: valid by `new`.
                 unsafe { add_u32(&raw mut (*self.0).gate, delta) };
+            }
+            #[inline(always)]
+            fn mark_gate(&self, bits: u32) {
+                // SAFETY: valid by `new`.
+                unsafe { or_u32(&raw mut (*self.0).gate, bits) };
+            }
+            #[inline(always)]
+            fn unmark_gate(&self, bits: u32) {
+                // SAFETY: valid by `new`.
+                unsafe { and_u32(&raw mut (*self.0).gate, !bits) };
             }
             #[inline(always)]
             fn mark(&self) -> u32 {

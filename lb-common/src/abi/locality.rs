@@ -36,6 +36,26 @@ pub struct Locality {
     pub members: [u64; LOCALITY_MEMBERS as usize],
 }
 
+/// The place of a member: below [`LOCALITY_MEMBERS`] for the verifier too. Kernel 6.1's does not carry a comparison of the lower
+/// half of a register over to another one that has the same number, which the compiler may use for the address.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+fn place(i: u32) -> usize {
+    let mut place = u64::from(i);
+    // SAFETY: arithmetic on a register.
+    unsafe { core::arch::asm!("{0} &= 15", inout(reg) place, options(pure, nomem, nostack)) };
+    place as usize
+}
+
+/// The place of a member: below [`LOCALITY_MEMBERS`].
+#[cfg(not(target_arch = "bpf"))]
+#[inline(always)]
+const fn place(i: u32) -> usize {
+    (i & (LOCALITY_MEMBERS - 1)) as usize
+}
+
+const _: () = assert!(LOCALITY_MEMBERS == 16);
+
 /// An accessor of an element of map `LOCALITY`, which other CPUs use too.
 #[derive(Clone, Copy)]
 pub struct LocalityRef(*mut Locality);
@@ -98,7 +118,7 @@ impl LocalityRef {
             return NONE as u64;
         }
         // SAFETY: as above, and below the number of members.
-        unsafe { load_u64((&raw const (*self.0).members).cast::<u64>().add(i as usize)) }
+        unsafe { load_u64((&raw const (*self.0).members).cast::<u64>().add(place(i))) }
     }
 
     /// Sets a member; nothing beyond the last that there can be.
@@ -106,7 +126,7 @@ impl LocalityRef {
     pub fn set_member(self, i: u32, member: u64) {
         if i < LOCALITY_MEMBERS {
             // SAFETY: as above.
-            unsafe { store_u64((&raw mut (*self.0).members).cast::<u64>().add(i as usize), member) }
+            unsafe { store_u64((&raw mut (*self.0).members).cast::<u64>().add(place(i)), member) }
         }
     }
 }

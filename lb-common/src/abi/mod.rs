@@ -16,7 +16,9 @@ mod raw;
 mod service;
 mod state;
 
-pub use self::atomics::{add_u32, add_u64, cas_u32, cas_u64, load_u32, load_u64, store_u32, store_u64};
+pub use self::atomics::{
+    add_u32, add_u64, and_u32, cas_u32, cas_u64, load_u32, load_u64, or_u32, store_u32, store_u64,
+};
 pub use self::connection::{
     Bucket4, Bucket6, Connection4, Connection6, FlowKey4, FlowKey6, WAYS, connection_flags,
 };
@@ -27,9 +29,10 @@ pub use self::locality::{LOCALITY_MEMBERS, Locality, LocalityKey, LocalityRef};
 pub use self::mark::{
     COMMENT, MARK_PORTS, MarkRule, MarkTarget, NO_PORTS, PortRange, mark_conditions, mark_owner,
 };
-pub use self::raw::{read_raw, through, ways, write_raw};
+pub use self::raw::{opaque, read_raw, through, ways, write_raw};
 pub use self::service::{
     Destination, FwmarkKey, Hop, Service, ServiceKey4, ServiceKey6, destination_flags, service_flags,
+    tunnel_flags,
 };
 pub use self::state::{
     Counters, Counts, Event, IcmpBucket, Interface, Schedule, Settings, event_kind, interface_flags,
@@ -45,22 +48,30 @@ pub const NONE: u32 = u32::MAX;
 /// Interfaces that one director can have: the index of [`Interface`] is the kernel's ifindex modulo this.
 pub const INTERFACES: u32 = 4096;
 
-/// Elements of map `OPENERS`: programs that the director ends in by tail call, for what its own code does not do.
-pub mod opener {
+/// Places of the programs behind the director's tail calls, in map `OPENERS`.
+pub mod programs {
     /// Elements of the map.
-    pub const COUNT: u32 = 8;
+    pub const COUNT: u32 = 16;
     /// Opens IPv4 connections.
     pub const OPEN4: u32 = 4;
     /// Opens IPv6 connections.
     pub const OPEN6: u32 = 6;
-    /// IPv4 packets that are neither TCP nor UDP.
-    pub const OTHER4: u32 = 5;
-    /// IPv6 packets that are neither TCP nor UDP.
-    pub const OTHER6: u32 = 7;
+    /// IPv4 errors about connections.
+    pub const RELATED4: u32 = 5;
+    /// The same of IPv6.
+    pub const RELATED6: u32 = 7;
+    /// Encapsulates IPv4 packets.
+    pub const ENCAP4: u32 = 1;
+    /// Encapsulates IPv6 packets.
+    pub const ENCAP6: u32 = 2;
+    /// IPv4 packets that are neither TCP, UDP nor ICMP.
+    pub const OTHER4: u32 = 8;
+    /// IPv6 packets that are neither TCP, UDP nor ICMP.
+    pub const OTHER6: u32 = 10;
     /// Opens IPv4 connections of services with a persistence engine.
-    pub const ENGINE4: u32 = 2;
+    pub const ENGINE4: u32 = 9;
     /// Opens IPv6 connections of services with a persistence engine.
-    pub const ENGINE6: u32 = 3;
+    pub const ENGINE6: u32 = 11;
 }
 
 /// Rules that give marks, at most in a list; each address family has a list of its own, and each list two

@@ -35,6 +35,24 @@ pub fn through(cell: &mut u64, value: u64) -> u64 {
     }
 }
 
+/// Returns `value`, of which the compiler knows nothing any more: it makes no branch of the arithmetic around it.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+#[must_use]
+pub fn opaque(mut value: u64) -> u64 {
+    // SAFETY: one move. Without an instruction of its own, its line would be refused by the kernel as another's.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack)) };
+    value
+}
+
+/// Returns `value`.
+#[cfg(not(target_arch = "bpf"))]
+#[inline(always)]
+#[must_use]
+pub const fn opaque(value: u64) -> u64 {
+    value
+}
+
 /// Ways of a bucket ([`super::WAYS`]), as a number the compiler does not know: a loop over them stays a loop, which
 /// takes a fraction of the BPF stack that its unrolled form takes.
 #[cfg(target_arch = "bpf")]

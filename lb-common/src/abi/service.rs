@@ -150,12 +150,27 @@ pub mod destination_flags {
     pub const FWMARK: u32 = 16;
     /// The service's clients speak IPv6.
     pub const SERVICE_IPV6: u32 = 32;
+    /// A tunnel in whose openers the maximum segment size is lowered to what fits.
+    pub const MSS_CLAMP: u32 = 1 << 16;
+}
+
+/// Bits of [`Destination::tunnel_flags`]; those above hold how many low bits of the outer source address vary by
+/// flow, 0 to 32.
+pub mod tunnel_flags {
+    /// The encapsulation has a checksum (`--tun-csum`).
+    pub const CHECKSUM: u8 = 1;
+    /// The same, configured as `--tun-remcsum`: on the wire it is `--tun-csum`, because a packet that is forwarded
+    /// has its own checksum complete (ip_vs_xmit.c: only CHECKSUM_PARTIAL is left to the far end).
+    pub const REMOTE: u8 = 2;
+    /// Shift of the number of varying bits.
+    pub const VARYING: u8 = 2;
 }
 
 /// A destination of a virtual service: element of map `DESTINATIONS` (ARRAY, mmapable), by destination id.
 ///
 /// `weight`, `last_weight`, `hop`, `mtu` and `flags` change in place, each by one aligned store; everything else is
-/// written while no slot names the destination.
+/// written while no slot names the destination. What forwarding a packet reads lies in the first 64 bytes, one line of
+/// the CPU's cache.
 #[repr(C, align(64))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Destination {
@@ -173,6 +188,17 @@ pub struct Destination {
     pub family: u8,
     /// [`crate::fwd::ForwardingMethod`].
     pub method: u8,
+    /// MTU towards it (of the route, else of the leaving interface), bytes of IP; 0 where its way is not known, and
+    /// of the director itself.
+    pub mtu: u32,
+    /// Outer source address of tunnels, network order, of the destination's family; all zeroes: unknown.
+    pub tunnel_source: [u8; 16],
+    /// UDP port of GUE, network order.
+    pub tunnel_port: [u8; 2],
+    /// Encapsulation: 0 ipip, 1 gue, 2 gre ([`crate::fwd::TunnelKind`]).
+    pub tunnel_kind: u8,
+    /// [`tunnel_flags`].
+    pub tunnel_flags: u8,
     /// Upper threshold on all its connections, 0 for none.
     pub upper: u32,
     /// Lower threshold: the overload mark is taken off below it (0: below three quarters of the upper one).
@@ -187,23 +213,12 @@ pub struct Destination {
     pub service_port: [u8; 2],
     /// Protocol of its service.
     pub service_protocol: u8,
-    /// Encapsulation: 0 ipip, 1 gue, 2 gre (`IP_VS_CONN_F_TUNNEL_TYPE_*`).
-    pub tunnel_kind: u8,
-    /// Mark of its service.
-    pub service_mark: u32,
-    /// UDP port of GUE, network order.
-    pub tunnel_port: [u8; 2],
-    /// Checksum variant of the encapsulation.
-    pub tunnel_flags: u8,
     /// 0.
     pub _pad: u8,
-    /// MTU towards it (of the route, else of the leaving interface), bytes of IP; 0 where its way is not known, and
-    /// of the director itself.
-    pub mtu: u32,
+    /// Mark of its service.
+    pub service_mark: u32,
     /// When it was removed (trash), seconds of CLOCK_BOOTTIME.
     pub removed_at: u64,
-    /// Outer source address of tunnels, network order.
-    pub tunnel_source: [u8; 16],
     /// The last weight that was not 0: the shares of mh are made of it (ip_vs.h: last_weight).
     pub last_weight: u32,
     /// 0.
@@ -211,3 +226,5 @@ pub struct Destination {
     /// 0.
     pub _reserved: [u64; 1],
 }
+
+const _: () = assert!(core::mem::offset_of!(Destination, upper) == 60);

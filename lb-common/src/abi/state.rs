@@ -44,6 +44,18 @@ pub struct Settings {
     pub icmp_interval: u32,
     /// Sixty seconds in ticks.
     pub minute: u32,
+    /// `drop_entry`: 0 off, 1 armed, 2 armed and active, 3 always active.
+    pub drop_entry: u32,
+    /// `drop_packet`, as `drop_entry`.
+    pub drop_packet: u32,
+    /// `secure_tcp`, as `drop_entry`.
+    pub secure_tcp: u32,
+    /// `amemthresh`: pages of available memory below which memory is short.
+    pub amemthresh: u32,
+    /// `am_droprate`.
+    pub am_droprate: u32,
+    /// What `drop_packet` does now: one of so many packets that would open a connection is dropped, 0 for none.
+    pub drop_rate: u32,
     /// Size of the tables of mh that have no size of their own; 0: the kernel's default.
     pub mh_table_size: u32,
     /// `lblc_expiration`, ticks: an address of lblc that was not used for so long is forgotten.
@@ -52,7 +64,7 @@ pub struct Settings {
     /// loaded destination.
     pub lblcr_expiration: u32,
     /// Room for the settings of later versions.
-    pub _reserved: [u32; 64],
+    pub _reserved: [u32; 58],
 }
 
 impl Default for Settings {
@@ -77,10 +89,16 @@ impl Default for Settings {
             icmp_burst: 50,
             icmp_interval: 0,
             minute: 0,
+            drop_entry: 0,
+            drop_packet: 0,
+            secure_tcp: 0,
+            amemthresh: 1024,
+            am_droprate: 10,
+            drop_rate: 0,
             mh_table_size: 0,
             lblc_expiration: 0,
             lblcr_expiration: 0,
-            _reserved: [0; 64],
+            _reserved: [0; 58],
         }
     }
 }
@@ -118,6 +136,14 @@ pub mod settings_flags {
     pub const EXPIRE_QUIESCENT_TEMPLATE: u32 = 16;
     /// `sloppy_sctp`.
     pub const SLOPPY_SCTP: u32 = 32;
+    /// `secure_tcp` is active: TCP states go by the second table.
+    pub const SECURE_TCP: u32 = 64;
+    /// `expire_nodest_conn`.
+    pub const EXPIRE_NODEST: u32 = 128;
+    /// `expire_nodest_conn_udp` (ours): a datagram whose destination was removed is scheduled anew.
+    pub const EXPIRE_NODEST_UDP: u32 = 256;
+    /// `keep_extended_template` (ours): an extended template keeps its 60 s, as the kernel's does.
+    pub const KEEP_EXTENDED_TEMPLATE: u32 = 512;
 }
 
 /// An interface of the director: element of map `INTERFACES` (ARRAY, mmapable), by ifindex modulo
@@ -224,7 +250,8 @@ impl Schedule {
     }
 }
 
-/// A token bucket: element of map `ICMP_LIMITS` (ARRAY); element [`super::ICMP_BUCKETS`] is the one of all clients.
+/// A token bucket: element of map `ICMP_LIMITS` (ARRAY); element [`super::ICMP_BUCKETS`] is the one of all clients,
+/// and of the one after it `tokens` are the packets that [`Settings::drop_rate`] let through since the last drop.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct IcmpBucket {

@@ -7,14 +7,18 @@ pub mod udp;
 #[cfg(test)]
 mod tests;
 
-use crate::abi::Settings;
+use crate::abi::{Settings, settings_flags};
 use crate::family::Family;
 use crate::parse::Packet;
 
 pub use self::tcp::Direction;
 
-/// IP protocol numbers that are balanced.
+/// IP protocol numbers that mean something to the director.
 pub mod protocol {
+    /// ICMP: errors about connections.
+    pub const ICMP: u8 = 1;
+    /// ICMPv6.
+    pub const ICMP6: u8 = 58;
     /// TCP.
     pub const TCP: u8 = 6;
     /// UDP.
@@ -74,9 +78,14 @@ pub const fn is_ipsec(protocol: u8) -> bool {
 /// The state after a packet of the set `L`.
 #[inline(always)]
 #[must_use]
-pub fn next<L: Life, F: Family>(packet: &Packet<F>, direction: Direction, state: u8) -> u8 {
+pub fn next<L: Life, F: Family>(
+    settings: &Settings,
+    packet: &Packet<F>,
+    direction: Direction,
+    state: u8,
+) -> u8 {
     if packet.protocol == protocol::TCP {
-        tcp::next(direction, packet.tcp_flags, state)
+        next_tcp(settings, direction, packet.tcp_flags, state)
     } else if !L::COMMON && packet.protocol == protocol::SCTP {
         sctp::next(direction, packet.sctp_event, state)
     } else {
@@ -116,6 +125,28 @@ pub const fn is_assuring(protocol: u8, state: u8) -> bool {
         // Of UDP, whose replies need not be seen: more than one datagram.
         _ => state == tcp::ESTABLISHED,
     }
+}
+
+/// Whether a connection waits for the handshake to be completed: what `drop_entry` takes first (ip_vs_conn.c:
+/// ip_vs_random_dropentry).
+#[inline(always)]
+#[must_use]
+pub const fn is_half_open(protocol: u8, state: u8) -> bool {
+    match protocol {
+        protocol::TCP => matches!(state, tcp::SYN_RECV | tcp::SYNACK),
+        protocol::SCTP => matches!(state, sctp::INIT1 | sctp::INIT),
+        _ => false,
+    }
+}
+
+/// The state of a TCP connection after a segment: by the table that `secure_tcp` asks for.
+#[inline(always)]
+#[must_use]
+pub const fn next_tcp(settings: &Settings, direction: Direction, flags: u8, state: u8) -> u8 {
+    if settings.flags & settings_flags::SECURE_TCP != 0 {
+        return tcp::next_secure(direction, flags, state);
+    }
+    tcp::next(direction, flags, state)
 }
 
 /// Timeout of `state`, ticks.

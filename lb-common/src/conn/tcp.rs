@@ -105,6 +105,7 @@ const CL: u8 = CLOSE;
 const CW: u8 = CLOSE_WAIT;
 const LA: u8 = LAST_ACK;
 const LI: u8 = LISTEN;
+const SA: u8 = SYNACK;
 
 const INPUT_SYN: u64 = row([SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR]);
 const INPUT_FIN: u64 = row([CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, TW]);
@@ -116,6 +117,14 @@ const OUTPUT_ACK: u64 = row([ES, ES, SS, ES, FW, TW, CL, CW, LA, ES, ES]);
 const OUTPUT_RST: u64 = row([CL, CL, SS, CL, CL, TW, CL, CL, CL, CL, CL]);
 const ONLY_FIN: u64 = row([CL, FW, SS, TW, FW, TW, CL, CW, LA, LI, TW]);
 const ONLY_RST: u64 = row([CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL]);
+
+// What `secure_tcp` has otherwise: a half-open connection stays SYNACK until the handshake is complete.
+const SECURE_INPUT_SYN: u64 = row([SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SA]);
+const SECURE_INPUT_FIN: u64 = row([CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, SA]);
+const SECURE_INPUT_ACK: u64 = row([ES, ES, SS, SR, FW, TW, CL, CW, CL, LI, SA]);
+const SECURE_INPUT_RST: u64 = row([CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL]);
+const SECURE_OUTPUT_SYN: u64 = row([SS, ES, SS, SA, SS, SS, SS, SS, SS, LI, SA]);
+const SECURE_ONLY_SYN: u64 = row([SA, ES, ES, SR, SA, SA, SA, SA, SA, SA, SA]);
 
 /// The state after a segment with header flags `flags` (one event each: RST before SYN before FIN
 /// before ACK; none of them closes).
@@ -150,6 +159,22 @@ pub const fn next(direction: Direction, flags: u8, state: u8) -> u8 {
     (packed >> (4 * (state & 15)) & 15) as u8
 }
 
+/// As [`next`] while `secure_tcp` is active (ip_vs_proto_tcp.c: tcp_states_dos).
+#[inline(always)]
+#[must_use]
+pub const fn next_secure(direction: Direction, flags: u8, state: u8) -> u8 {
+    let packed = match direction {
+        Direction::Input if flags & flag::RST != 0 => SECURE_INPUT_RST,
+        Direction::Input if flags & flag::SYN != 0 => SECURE_INPUT_SYN,
+        Direction::Input if flags & flag::FIN != 0 => SECURE_INPUT_FIN,
+        Direction::Input if flags & flag::ACK != 0 => SECURE_INPUT_ACK,
+        Direction::Output if flags & (flag::RST | flag::SYN) == flag::SYN => SECURE_OUTPUT_SYN,
+        Direction::InputOnly if flags & (flag::RST | flag::SYN) == flag::SYN => SECURE_ONLY_SYN,
+        _ => return next(direction, flags, state),
+    };
+    (packed >> (4 * (state & 15)) & 15) as u8
+}
+
 /// Whether the segment leaves an established connection as it is, by all tables: nearly every segment does.
 #[inline(always)]
 #[must_use]
@@ -178,7 +203,9 @@ mod tests {
         for flags in 0..=u8::MAX {
             for state in 0..=SYNACK {
                 for direction in [Direction::Input, Direction::Output, Direction::InputOnly] {
-                    assert!(!is_steady(flags, state) || next(direction, flags, state) == state);
+                    let steady = is_steady(flags, state);
+                    assert!(!steady || next(direction, flags, state) == state);
+                    assert!(!steady || next_secure(direction, flags, state) == state);
                 }
             }
         }

@@ -2,8 +2,8 @@
 
 use super::sctp;
 use super::tcp::{self, Direction};
-use super::{is_active, protocol, timeout};
-use crate::abi::Settings;
+use super::{is_active, next_tcp, protocol, timeout};
+use crate::abi::{Settings, settings_flags};
 
 /// States in the order of the columns.
 const STATES: [&str; 11] = ["NO", "ES", "SS", "SR", "FW", "TW", "CL", "CW", "LA", "LI", "SA"];
@@ -23,6 +23,22 @@ IN-ONLY   syn   SR  ES  ES  SR  SR  SR  SR  SR  SR  SR  SR
           rst   CL  CL  CL  SR  CL  CL  CL  CL  LA  LI  CL
 ";
 
+/// What `secure_tcp` has otherwise, as the text words it: whole rows.
+const SECURE: &str = "
+INPUT     syn   SR  ES  ES  SR  SR  SR  SR  SR  SR  SR  SA
+          fin   CL  CW  SS  TW  TW  TW  CL  CW  LA  LI  SA
+          ack   ES  ES  SS  SR  FW  TW  CL  CW  CL  LI  SA
+          rst   CL  CL  CL  SR  CL  CL  CL  CL  LA  LI  CL
+OUTPUT    syn   SS  ES  SS  SA  SS  SS  SS  SS  SS  LI  SA
+          fin   TW  FW  SS  TW  FW  TW  CL  TW  LA  LI  TW
+          ack   ES  ES  SS  ES  FW  TW  CL  CW  LA  ES  ES
+          rst   CL  CL  SS  CL  CL  TW  CL  CL  CL  CL  CL
+IN-ONLY   syn   SA  ES  ES  SR  SA  SA  SA  SA  SA  SA  SA
+          fin   CL  FW  SS  TW  FW  TW  CL  CW  LA  LI  TW
+          ack   ES  ES  SS  ES  FW  TW  CL  CW  CL  LI  ES
+          rst   CL  CL  CL  SR  CL  CL  CL  CL  LA  LI  CL
+";
+
 /// The event of the flags: one, by priority.
 fn event(flags: u8) -> Option<&'static str> {
     [(4, "rst"), (2, "syn"), (1, "fin"), (16, "ack")]
@@ -32,9 +48,22 @@ fn event(flags: u8) -> Option<&'static str> {
 
 #[test]
 fn every_step_is_that_of_the_tables() {
+    let settings = Settings { flags: 0, ..Settings::default() };
+    hold(TABLES, tcp::next);
+    hold(TABLES, |direction, flags, state| next_tcp(&settings, direction, flags, state));
+}
+
+#[test]
+fn secure_tcp_has_a_table_of_its_own() {
+    let settings = Settings { flags: settings_flags::SECURE_TCP, ..Settings::default() };
+    hold(SECURE, |direction, flags, state| next_tcp(&settings, direction, flags, state));
+}
+
+/// Holds a function to a table.
+fn hold(table: &str, next: impl Fn(Direction, u8, u8) -> u8) {
     let mut rows = Vec::new();
     let mut direction = Direction::Input;
-    for line in TABLES.lines().filter(|line| !line.is_empty()) {
+    for line in table.lines().filter(|line| !line.is_empty()) {
         let mut words: Vec<&str> = line.split_whitespace().collect();
         match words[0] {
             "INPUT" => direction = Direction::Input,
@@ -55,7 +84,7 @@ fn every_step_is_that_of_the_tables() {
                             [usize::from(state)]
                     }
                 };
-                let next = tcp::next(direction, flags, state);
+                let next = next(direction, flags, state);
                 assert_eq!(
                     STATES[usize::from(next)],
                     right,

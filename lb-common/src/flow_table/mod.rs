@@ -6,14 +6,20 @@
 //! generation on. A reader that found an entry takes what it read only if the word is unchanged
 //! afterwards ([`Found::still`]). Two CPUs may publish one key; both look again afterwards, and one that sees
 //! the other takes its own away: at most one stays, and the client's next packet finds it or makes it anew.
+//!
+//! A key has a home bucket, a partner bucket, and two of the few overflow buckets behind them in the same array, which
+//! are used where the first two are full of what must stay. The home bucket's [`gate`] says where else its keys are, so
+//! that a lookup reads no further than it must.
 
 mod insert;
+mod place;
 mod word;
 
 #[cfg(test)]
 mod tests;
 
-pub use self::insert::{Insertion, Room, insert};
+pub use self::insert::{Insertion, Room, Score, insert, pick, settle, twins};
+pub use self::place::{Place, elements, gate, mask};
 pub use self::word::Word;
 use crate::abi::{NONE, WAYS};
 
@@ -74,9 +80,13 @@ pub trait Entry: Copy {
     fn route_generation(&self) -> u16;
     fn link(&self) -> u64;
     fn set_link(&self, link: u64, route_generation: u16);
-    /// Keys of this bucket that live in their partner (way 0 only).
+    /// Where else keys of this bucket live, see [`gate`] (way 0 only).
     fn gate(&self) -> u32;
     fn add_gate(&self, delta: u32);
+    /// Sets bits of the gate.
+    fn mark_gate(&self, bits: u32);
+    /// Clears bits of the gate.
+    fn unmark_gate(&self, bits: u32);
     fn mark(&self) -> u32;
     /// Adds to `mark`; the value before.
     fn add_mark(&self, delta: u32) -> u32;
@@ -85,7 +95,7 @@ pub trait Entry: Copy {
 }
 
 /// A table of buckets of [`Entry`].
-pub trait Table {
+pub trait Table: Sized {
     /// Its entries.
     type Entry: Entry;
 
@@ -95,29 +105,27 @@ pub trait Table {
     fn place(&self, key: &<Self::Entry as Entry>::Key) -> Place;
     /// The bucket of [`Table::place`], for a way off the common path.
     fn home(&self, key: &<Self::Entry as Entry>::Key) -> u32;
-}
-
-/// Where a key lives: two buckets and the way its scan starts at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// Its bucket.
-    pub home: u32,
-    /// The partner bucket.
-    pub partner: u32,
-    /// First way looked at.
-    pub start: u32,
-}
-
-impl Place {
-    /// The place of a hash in a table of `mask` + 1 buckets.
+    /// The slot of a key's live entry in its overflow buckets, [`NONE`] without: [`overflowed`], kept out of the
+    /// common path.
+    fn overflow(&self, key: &<Self::Entry as Entry>::Key) -> u32;
+    /// [`pick`].
     #[inline(always)]
-    #[must_use]
-    pub const fn new(hash: u64, mask: u32) -> Self {
-        let home = (hash >> 32) as u32 & mask;
-        // The partner differs in bits that the home bucket does not depend on; never the bucket itself
-        // where there are two.
-        let partner = home ^ ((hash as u32 | 1) & mask);
-        Self { home, partner, start: (hash >> 30) as u32 & (WAYS - 1) }
+    fn pick(&self, place: &Place, now: u32) -> Score {
+        pick(self, place, now)
+    }
+    /// [`settle`].
+    #[inline(always)]
+    fn settle(
+        &self,
+        body: &Body<<Self::Entry as Entry>::Key>,
+        room: &mut Room<<Self::Entry as Entry>::Key>,
+    ) -> u32 {
+        settle(self, body, room)
+    }
+    /// [`twins`].
+    #[inline(always)]
+    fn twins(&self, room: &Room<<Self::Entry as Entry>::Key>, key: &<Self::Entry as Entry>::Key) -> u64 {
+        twins(self, room, key)
     }
 }
 
@@ -165,6 +173,19 @@ fn mismatch<E: Entry>(entry: E, word: Word, key: &E::Key) -> u64 {
     u64::from(word.0 & Word::STATUS ^ Word::LIVE) | entry.differs(key)
 }
 
+/// 1 where `a < b`, both below 2^63, without a branch.
+#[inline(always)]
+fn below(a: u64, b: u64) -> u64 {
+    crate::abi::opaque(a.wrapping_sub(b)) >> 63
+}
+
+/// 1 where an entry is live and has the key, else 0: [`mismatch`] without a branch to come.
+#[inline(always)]
+fn is_there<E: Entry>(entry: E, key: &E::Key) -> u64 {
+    let mismatch = mismatch(entry, Word(entry.word()), key);
+    below(u64::from((mismatch | mismatch >> 32) as u32), 1)
+}
+
 #[inline(always)]
 fn scan<E: Entry>(base: E, key: &E::Key, start: u32, ways: u32) -> Option<Found<E>> {
     let mut i = 0;
@@ -202,10 +223,44 @@ fn look<T: Table>(
     if let Some(found) = scan(home, key, place.start, ways) {
         return Some(found);
     }
-    if home.gate() == 0 {
+    let gate = home.gate();
+    if gate == 0 {
         return None;
     }
-    scan(table.bucket(place.partner)?, key, place.start, ways)
+    if gate & gate::PARTNER != 0
+        && let Some(found) = scan(table.bucket(place.partner)?, key, place.start, ways)
+    {
+        return Some(found);
+    }
+    if gate & gate::OVERFLOW == 0 {
+        return None;
+    }
+    let slot = table.overflow(key);
+    if slot == NONE {
+        return None;
+    }
+    // Looked at once more: a function of the kernel's programs returns nothing but a number.
+    let entry = table.bucket(slot / WAYS)?.way(slot & (WAYS - 1));
+    let word = Word(entry.word());
+    (mismatch(entry, word, key) == 0).then_some(Found { entry, word })
+}
+
+/// The slot of a key's live entry in its overflow buckets, [`NONE`] without.
+#[inline(always)]
+pub fn overflowed<T: Table>(table: &T, key: &<T::Entry as Entry>::Key, place: Place) -> u32 {
+    let [first, second] = place.overflow;
+    let (Some(one), Some(two)) = (table.bucket(first), table.bucket(second)) else { return NONE };
+    let mut slot = NONE;
+    let mut way = 0;
+    while way < crate::abi::ways() {
+        for (base, bucket) in [(one, first), (two, second)] {
+            // Without branches, of which each would double the verifier's paths.
+            let taken = (is_there(base.way(way), key) as u32).wrapping_neg();
+            slot = slot & !taken | (bucket * WAYS + way) & taken;
+        }
+        way += 1;
+    }
+    slot
 }
 
 /// Ages above this are ticks ahead of ours: taken on another CPU.
@@ -243,7 +298,7 @@ fn take<T: Table>(
     if word.has(Word::DISPLACED)
         && let Some(home) = table.bucket(table.home(&removed.key))
     {
-        home.add_gate(u32::MAX);
+        home.add_gate(gate::one(word).wrapping_neg());
     }
     true
 }
@@ -269,7 +324,7 @@ pub fn discard<T: Table>(table: &T, found: Found<T::Entry>) -> bool {
             return false;
         }
         if let Some(home) = table.bucket(table.home(&key)) {
-            home.add_gate(u32::MAX);
+            home.add_gate(gate::one(word).wrapping_neg());
         }
         return true;
     }

@@ -2,7 +2,8 @@
 
 /// The state word of an entry.
 ///
-/// Bits 0 and 1 status, 2 to 5 protocol state, 6 displaced, 7 weak, 8 in-only, 16 to 31 generation.
+/// Bits 0 and 1 status, 2 to 5 protocol state, 6 displaced, 7 weak, 8 in-only, 9 in the overflow region, 16 to 31
+/// generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Word(pub u32);
 
@@ -13,12 +14,15 @@ impl Word {
     pub(super) const LIVE: u32 = 2;
     pub(super) const GENERATION: u32 = 0xffff_0000;
     const STATE_SHIFT: u32 = 2;
-    /// The entry lives in the partner bucket of its key's.
+    /// The entry does not live in the home bucket of its key, but in the partner bucket, or with
+    /// [`Self::OVERFLOWED`] in an overflow bucket: the gate of the home bucket counts it.
     pub const DISPLACED: u32 = 1 << 6;
     /// The entry may be replaced: half-open, or one datagram (decision 2).
     pub const WEAK: u32 = 1 << 7;
     /// Replies are not seen (the kernel's NOOUTPUT): DR, tunnel, Local.
     pub const IN_ONLY: u32 = 1 << 8;
+    /// The entry lives in an overflow bucket of its key; only together with [`Self::DISPLACED`].
+    pub const OVERFLOWED: u32 = 1 << 9;
 
     /// A live word.
     #[inline(always)]

@@ -13,8 +13,8 @@ use crate::parse::{ETH_LEN, Packet};
 
 /// Families that can be rewritten.
 pub trait Forwardable: Family {
-    /// Takes one off the time to live, which is above 1.
-    fn age<Fr: Frame>(frame: &mut Fr, packet: &Packet<Self>) -> Option<()>;
+    /// Takes one off the time to live `ttl`, which is above 1.
+    fn age<Fr: Frame>(frame: &mut Fr, ttl: u8) -> Option<()>;
     /// Replaces one address in the network header; what the transport checksum must take in, settled.
     fn readdress<Fr: Frame>(
         frame: &mut Fr,
@@ -31,7 +31,7 @@ pub fn rewrite<L: Life, F: Forwardable, Fr: Frame>(
     packet: &Packet<F>,
     forward: &Forward<F>,
 ) -> Option<()> {
-    F::age(frame, packet)?;
+    F::age(frame, packet.ttl)?;
     let (source, old, old_port) = match forward.rewrite {
         Rewrite::None => return Some(()),
         Rewrite::Destination => (false, packet.destination, packet.ports.destination),
@@ -77,9 +77,9 @@ const V6_DESTINATION: u32 = ETH_LEN + offset_of!(Ipv6Hdr, dst_addr) as u32;
 
 impl Forwardable for V4 {
     #[inline(always)]
-    fn age<Fr: Frame>(frame: &mut Fr, packet: &Packet<Self>) -> Option<()> {
+    fn age<Fr: Frame>(frame: &mut Fr, ttl: u8) -> Option<()> {
         let checksum: u16 = frame.get(V4_CHECK)?;
-        frame.put(V4_TTL, packet.ttl.wrapping_sub(1))?;
+        frame.put(V4_TTL, ttl.wrapping_sub(1))?;
         frame.put(V4_CHECK, aged(checksum))
     }
 
@@ -101,8 +101,8 @@ impl Forwardable for V4 {
 
 impl Forwardable for V6 {
     #[inline(always)]
-    fn age<Fr: Frame>(frame: &mut Fr, packet: &Packet<Self>) -> Option<()> {
-        frame.put(V6_HOP_LIMIT, packet.ttl.wrapping_sub(1))
+    fn age<Fr: Frame>(frame: &mut Fr, ttl: u8) -> Option<()> {
+        frame.put(V6_HOP_LIMIT, ttl.wrapping_sub(1))
     }
 
     #[inline(always)]

@@ -1,8 +1,16 @@
 //! Forwarding methods: how a packet reaches its destination.
 
 mod apply;
+mod encap;
+mod inner;
+mod mss;
+mod through;
+mod tunnel;
 
 pub use self::apply::{Forwardable, address_frame, rewrite};
+pub use self::inner::{Encapsulated, Inner};
+pub use self::through::{Through, through};
+pub use self::tunnel::{TunnelKind, most, overhead};
 
 /// How a packet reaches a destination, by the number stored in [`crate::abi::Destination::method`]
 /// (the kernel's `IP_VS_CONN_F_*` forwarding tags).

@@ -13,18 +13,25 @@ pub use self::site::{
 use crate::family::{V4, V6};
 use crate::frame::{Frame, SliceFrame};
 use crate::parse::{self, Link};
-use crate::run::{Action, engine, open, other, run};
+use crate::run::{Action, encapsulate, engine, open, other, related, run};
 use crate::tables::Store;
 
 /// Bytes in front of a frame that it may grow into (XDP_PACKET_HEADROOM).
 const HEADROOM: usize = 256;
 
-/// Directs a frame as the kernel's programs do one after the other: [`run()`], then [`other`] for a frame of the other
-/// protocols, [`open`] for one without connection, and [`engine`] where its service has one.
+/// Directs a frame as the kernel's programs do one after the other: [`run()`], then [`related`] for ICMP and [`other`] for
+/// a frame of the other protocols, [`open`] for one without connection, [`engine`] where its service has one, and
+/// [`encapsulate`] where the destination is behind a tunnel.
 pub fn run_all<T: Store<V4> + Store<V6>, Fr: Frame>(tables: &T, frame: &mut Fr, ifindex: u32) -> Action {
     let mut action = run(tables, frame, ifindex);
-    // The first program takes only frames of the two families for ones of the others.
+    // `run` asks for more only where it took the frame for one of the two.
     let Ok(link) = parse::link(frame) else { return action };
+    if action == Action::Related {
+        action = match link {
+            Link::V4 => related::<V4, T, Fr>(tables, frame, ifindex),
+            Link::V6 => related::<V6, T, Fr>(tables, frame, ifindex),
+        };
+    }
     if action == Action::Other {
         action = match link {
             Link::V4 => other::<V4, T, Fr>(tables, frame, ifindex),
@@ -41,6 +48,12 @@ pub fn run_all<T: Store<V4> + Store<V6>, Fr: Frame>(tables: &T, frame: &mut Fr, 
         action = match link {
             Link::V4 => engine::<V4, T, Fr>(tables, frame, ifindex),
             Link::V6 => engine::<V6, T, Fr>(tables, frame, ifindex),
+        };
+    }
+    if let Action::Encapsulate(id) = action {
+        action = match link {
+            Link::V4 => encapsulate::<V4, T, Fr>(tables, frame, ifindex, id),
+            Link::V6 => encapsulate::<V6, T, Fr>(tables, frame, ifindex, id),
         };
     }
     action

@@ -8,6 +8,7 @@ mod fuzz;
 pub(crate) mod random;
 
 mod corpus;
+mod endings;
 mod fixtures;
 mod frames_in;
 mod policy;
@@ -15,3 +16,4 @@ mod recorded;
 mod sctp;
 mod sequences;
 mod sip;
+mod stateless;

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{
-    IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header, Ipv4Options, Ipv6Extensions, Ipv6Header, NetSlice,
-    PacketBuilder, SlicedPacket, TcpHeader, TransportSlice,
+    Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpDscp, IpEcn, IpHeaders, IpNumber, Ipv4Extensions,
+    Ipv4Header, Ipv4Options, Ipv6Extensions, Ipv6Header, NetSlice, PacketBuilder, SlicedPacket, TcpHeader,
+    TransportSlice,
 };
 
 /// MAC of the client's end.
@@ -54,6 +55,12 @@ pub(crate) struct FrameSpec {
     pub(crate) ttl: u8,
     /// Bytes of IPv4 options, a multiple of 4; not for IPv6.
     pub(crate) options: Vec<u8>,
+    /// DS field and ECN.
+    pub(crate) ds: u8,
+    /// Whether IPv4 may not fragment it.
+    pub(crate) df: bool,
+    /// Bytes of TCP options, a multiple of 4.
+    pub(crate) tcp_options: Vec<u8>,
     /// Payload.
     pub(crate) payload: Vec<u8>,
 }
@@ -69,6 +76,9 @@ impl FrameSpec {
             carried,
             ttl: 64,
             options: Vec::new(),
+            ds: if source.is_ipv6() { 0x28 } else { 0 },
+            df: true,
+            tcp_options: Vec::new(),
             payload: Vec::new(),
         }
     }
@@ -80,7 +90,9 @@ impl FrameSpec {
                 let mut header =
                     Ipv4Header::new(0, self.ttl, protocol, source.octets(), destination.octets()).unwrap();
                 header.identification = 0x1d1d;
-                header.dont_fragment = true;
+                header.dont_fragment = self.df;
+                header.dscp = IpDscp::try_new(self.ds >> 2).unwrap();
+                header.ecn = IpEcn::try_new(self.ds & 3).unwrap();
                 header.options = Ipv4Options::try_from(self.options.as_slice()).unwrap();
                 IpHeaders::Ipv4(header, Ipv4Extensions::default())
             }
@@ -90,7 +102,7 @@ impl FrameSpec {
                     next_header: protocol,
                     source: source.octets(),
                     destination: destination.octets(),
-                    traffic_class: 0x28,
+                    traffic_class: self.ds,
                     ..Default::default()
                 };
                 IpHeaders::Ipv6(header, Ipv6Extensions::default())
@@ -115,6 +127,8 @@ impl FrameSpec {
                     urg: flags & 32 != 0,
                     ..TcpHeader::new(source, destination, 0x1234_5678, 1024)
                 };
+                let mut header = header;
+                header.set_options_raw(&self.tcp_options).unwrap();
                 ip.tcp_header(header).write(&mut frame, &self.payload).unwrap();
             }
             Carried::Udp | Carried::UdpWithoutChecksum => {
@@ -175,10 +189,16 @@ fn judge_other(frame: &[u8]) -> Option<Result<(), String>> {
             if header.header_checksum != header.calc_header_checksum() {
                 return Some(Err("IPv4 checksum".into()));
             }
+            if usize::from(header.total_len) + 14 != frame.len() {
+                return Some(Err(format!("IPv4 total length is {}", header.total_len)));
+            }
             (header.protocol.0, frame.get(14 + header.header_len()..14 + usize::from(header.total_len))?)
         }
         _ => {
             let (header, _) = Ipv6Header::from_slice(&frame[14..]).ok()?;
+            if usize::from(header.payload_length) + 54 != frame.len() {
+                return Some(Err(format!("IPv6 payload length is {}", header.payload_length)));
+            }
             (header.next_header.0, frame.get(54..54 + usize::from(header.payload_length))?)
         }
     };
@@ -195,12 +215,121 @@ fn judge_other(frame: &[u8]) -> Option<Result<(), String>> {
     }
 }
 
+/// An ICMP message with `quoted` behind its header, of the type of the addresses' family. `macs`: destination, source.
+pub(crate) fn icmp_message(
+    macs: [[u8; 6]; 2],
+    source: IpAddr,
+    destination: IpAddr,
+    ttl: u8,
+    quoted: &[u8],
+    four: Icmpv4Type,
+    six: Icmpv6Type,
+) -> Vec<u8> {
+    let mut frame = macs.concat();
+    let length = 8 + quoted.len();
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            frame.extend([8, 0]);
+            let (source, destination) = (source.octets(), destination.octets());
+            let mut ip = Ipv4Header::new(length as u16, ttl, IpNumber::ICMP, source, destination).unwrap();
+            ip.header_checksum = ip.calc_header_checksum();
+            IpHeaders::Ipv4(ip, Ipv4Extensions::default()).write(&mut frame).unwrap();
+            Icmpv4Header::with_checksum(four, quoted).write(&mut frame).unwrap();
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            frame.extend([0x86, 0xdd]);
+            let ip = Ipv6Header {
+                payload_length: length as u16,
+                next_header: IpNumber::IPV6_ICMP,
+                hop_limit: ttl,
+                source: source.octets(),
+                destination: destination.octets(),
+                ..Default::default()
+            };
+            let icmp = Icmpv6Header::with_checksum(six, ip.source, ip.destination, quoted).unwrap();
+            IpHeaders::Ipv6(ip, Ipv6Extensions::default()).write(&mut frame).unwrap();
+            icmp.write(&mut frame).unwrap();
+        }
+        _ => panic!("two families in one frame"),
+    }
+    frame.extend_from_slice(quoted);
+    frame
+}
+
 /// Whether every length and checksum of the frame is as etherparse computes it (a UDP checksum of 0 is
 /// none); which one is not.
 pub(crate) fn judge(frame: &[u8]) -> Result<(), String> {
     if let Some(judgement) = judge_other(frame) {
         return judgement;
     }
+    match outer(frame)? {
+        Some(inner) => judge(&inner),
+        None => judge_one(frame),
+    }
+}
+
+/// Port of GUE in tests.
+pub(crate) const GUE_PORT: u16 = 6080;
+
+/// Judges the outer header of a tunnel; the frame as it would be without, `None` where it has none.
+fn outer(frame: &[u8]) -> Result<Option<Vec<u8>>, String> {
+    use etherparse::checksum::u32_16bit_word::{add_slice, ones_complement};
+    let packet = SlicedPacket::from_ethernet(frame).map_err(|error| error.to_string())?;
+    let mut pseudo = Vec::new();
+    let (number, at) = match &packet.net {
+        Some(NetSlice::Ipv4(ip)) => {
+            let header = ip.header().to_header();
+            if header.header_checksum != header.calc_header_checksum() {
+                return Err(format!("outer IPv4 checksum is {:#06x}", header.header_checksum));
+            }
+            if usize::from(header.total_len) + 14 != frame.len() {
+                return Err(format!("outer IPv4 length is {}", header.total_len));
+            }
+            pseudo.extend([header.source, header.destination].concat());
+            (header.protocol, 14 + header.header_len())
+        }
+        Some(NetSlice::Ipv6(ip)) => {
+            let header = ip.header().to_header();
+            if usize::from(header.payload_length) + 54 != frame.len() {
+                return Err(format!("outer IPv6 length is {}", header.payload_length));
+            }
+            pseudo.extend([header.source, header.destination].concat());
+            (header.next_header, 54)
+        }
+        _ => return Ok(None),
+    };
+    let rest = &frame[at..];
+    let wrong = |what: &str, bytes: &[u8]| match ones_complement(add_slice(add_slice(0, bytes), rest)) {
+        0 => Ok(()),
+        _ => Err(format!("the checksum of {what} is wrong")),
+    };
+    let (kind, shim) = match number {
+        IpNumber::IPV4 => ([8, 0], 0),
+        IpNumber::IPV6 => ([0x86, 0xdd], 0),
+        IpNumber::GRE => {
+            let summed = rest[0] == 0x80;
+            if summed {
+                wrong("GRE", &[])?;
+            }
+            ([rest[2], rest[3]], if summed { 8 } else { 4 })
+        }
+        IpNumber::UDP if rest[2..4] == GUE_PORT.to_be_bytes() => {
+            pseudo.extend([0, 17, rest[4], rest[5]]);
+            if rest[6..8] != [0, 0] {
+                wrong("GUE", &pseudo)?;
+            }
+            if rest[0] < 0xc0 || usize::from(u16::from_be_bytes([rest[4], rest[5]])) != rest.len() {
+                return Err("the UDP header of GUE is wrong".to_owned());
+            }
+            (if rest[9] == 4 { [8, 0] } else { [0x86, 0xdd] }, 12)
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some([&frame[..12], &kind, &rest[shim..]].concat()))
+}
+
+/// The same of a frame that is not encapsulated.
+fn judge_one(frame: &[u8]) -> Result<(), String> {
     let packet = SlicedPacket::from_ethernet(frame).map_err(|error| error.to_string())?;
     let same = |what: &str, found: usize, right: usize| {
         if found == right { Ok(()) } else { Err(format!("{what} is {found:#06x}, not {right:#06x}")) }

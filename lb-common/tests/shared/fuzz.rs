@@ -145,7 +145,9 @@ fn hold(tables: &HostTables, frame: &[u8]) {
                 assert_eq!(judge(&after), Ok(()), "{frame:02x?}\n{after:02x?}");
             }
         }
-        Action::Open | Action::Other | Action::Engine => panic!("the last program asks for another"),
+        Action::Open | Action::Related | Action::Other | Action::Engine | Action::Encapsulate(_) => {
+            panic!("the last program asks for another one")
+        }
     }
     tables.set_now(tables.now().wrapping_add(1));
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::MarkChange;
+use crate::model::sysctl::SysctlValue;
 use crate::model::{DestinationAddress, DestinationSpec, ServiceKey, ServiceSpec, Timeouts};
 
 /// A request. Changes are answered by [`super::Response::Done`] or [`super::Response::Refused`].
@@ -73,6 +74,15 @@ pub enum Request {
     },
     /// The rules that give marks.
     Marks,
+    /// Sets sysctls of IPVS, all or none.
+    SetSysctls {
+        /// With their values.
+        values: Vec<SysctlValue>,
+    },
+    /// The sysctls in force.
+    Sysctls,
+    /// What all services count together.
+    Stats,
     /// Whether lbd forwards, and how.
     Status,
 }

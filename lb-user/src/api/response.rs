@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::sysctl::SysctlValue;
 use crate::model::{DestinationSpec, OwnedMarkRule, Owner, Protocol, ServiceSpec, Timeouts};
 
 /// One line of an answer.
@@ -33,6 +34,18 @@ pub enum Response {
     Marks {
         /// In order, those of IPv4 first.
         rules: Vec<OwnedMarkRule>,
+    },
+    /// The sysctls in force, by name.
+    Sysctls {
+        /// With their values.
+        values: Vec<SysctlValue>,
+    },
+    /// What all services count together, the deleted ones included (`/proc/net/ip_vs_stats`).
+    Stats {
+        /// Counters since the last `-Z` of everything.
+        stats: Stats,
+        /// Rates.
+        rates: Rates,
     },
     /// The state of lbd and of its data path.
     Status(Status),

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use lb_common::abi::{ABI_VERSION, Settings, opener};
+use lb_common::abi::{ABI_VERSION, Settings, settings_flags};
 use lb_common::conn::{sctp, tcp};
 
 use super::object::{Object, ProgramFacts, ProgramName, Run};
@@ -89,7 +89,7 @@ impl Dataplane {
             initialise(&maps, &clock, random()?);
         }
         check(&maps, &clock, maps_dir)?;
-        for (place, program) in OPENERS {
+        for (place, program) in ProgramName::TAIL_CALLED {
             maps.set_opener(place, object.program_fd(program)?)?;
         }
         let (maps_dir, links_dir) = (maps_dir.clone(), links_dir.clone());
@@ -201,16 +201,6 @@ impl Dataplane {
     }
 }
 
-/// What the director ends in by tail call.
-const OPENERS: [(u32, ProgramName); 6] = [
-    (opener::OPEN4, ProgramName::Open4),
-    (opener::OPEN6, ProgramName::Open6),
-    (opener::OTHER4, ProgramName::Other4),
-    (opener::OTHER6, ProgramName::Other6),
-    (opener::ENGINE4, ProgramName::Engine4),
-    (opener::ENGINE6, ProgramName::Engine6),
-];
-
 /// The ticks fit no rate that a kernel is built with.
 const NO_RATE: LoadError = LoadError::Clock("its rate is none of 100, 250, 300 and 1000");
 
@@ -286,6 +276,8 @@ fn initialise(maps: &Maps, clock: &Clock, seed: [u64; 4]) {
         sctp_timeouts,
         // TCP, TCP FIN, UDP, as the kernel's defaults.
         timeouts_seconds: [900, 120, UDP_TIMEOUT],
+        // The defaults of sysctls that are not 0.
+        flags: settings_flags::EXPIRE_NODEST_UDP,
         reuse_mode: 1,
         icmp_per_second: 1000,
         icmp_burst: 50,

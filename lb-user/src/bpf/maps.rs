@@ -9,6 +9,7 @@ use lb_common::abi::{
     Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, Interface, Locality, LocalityKey, MarkRule,
     Schedule, Service, ServiceKey4, ServiceKey6, Settings, WAYS,
 };
+use lb_common::flow_table;
 use lb_common::reason::Reason;
 
 use super::mapped::{Element, Mapped, Shared};
@@ -115,8 +116,7 @@ impl Maps {
     /// Masks of the tables' bucket numbers: IPv4 and IPv6 connections, IPv4 and IPv6 templates.
     pub(super) fn masks(&self) -> [u32; 4] {
         let Memory { connections4, connections6, templates4, templates6, .. } = &self.memory;
-        [connections4.len(), connections6.len(), templates4.len(), templates6.len()]
-            .map(|buckets| buckets.wrapping_sub(1))
+        [connections4.len(), connections6.len(), templates4.len(), templates6.len()].map(flow_table::mask)
     }
 
     /// Writes the settings of new maps, the version after everything else.
@@ -186,7 +186,7 @@ impl Maps {
             .collect()
     }
 
-    /// Slots of the IPv4 and of the IPv6 connection table.
+    /// Slots of the IPv4 and of the IPv6 connection table, those of the overflow buckets included.
     #[must_use]
     pub fn connection_slots(&self) -> (u64, u64) {
         let slots = |buckets: u32| u64::from(buckets) * u64::from(WAYS);
@@ -241,11 +241,12 @@ impl Opener<'_> {
 impl Memory {
     /// Maps of this process alone: tables of so many buckets, and settings to go with them.
     pub(super) fn anonymous(buckets: u32, destinations: u32) -> Self {
+        let elements = flow_table::elements(buckets);
         let memory = Self {
-            connections4: Mapped::anonymous(buckets),
-            connections6: Mapped::anonymous(buckets),
-            templates4: Mapped::anonymous(buckets),
-            templates6: Mapped::anonymous(buckets),
+            connections4: Mapped::anonymous(elements),
+            connections6: Mapped::anonymous(elements),
+            templates4: Mapped::anonymous(elements),
+            templates6: Mapped::anonymous(elements),
             slots: Mapped::anonymous(256),
             destinations: Mapped::anonymous(destinations),
             counts: Mapped::anonymous(destinations),

@@ -5,6 +5,7 @@ use std::path::Path;
 use aya::programs::{ProgramError, ProgramFd, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use aya_log::EbpfLogger;
+use lb_common::abi::programs;
 
 use super::LoadError;
 use super::clock::Reading;
@@ -39,6 +40,14 @@ pub enum ProgramName {
     Engine4,
     /// Opens IPv6 connections of services with a persistence engine; reached by tail call.
     Engine6,
+    /// Encapsulates IPv4 packets; reached by tail call.
+    Encap4,
+    /// Encapsulates IPv6 packets; reached by tail call.
+    Encap6,
+    /// IPv4 errors about connections; reached by tail call.
+    Related4,
+    /// The same of IPv6.
+    Related6,
     /// Nothing but the call.
     Empty,
     /// Passes everything.
@@ -48,6 +57,21 @@ pub enum ProgramName {
 }
 
 impl ProgramName {
+    /// The programs behind the director's tail calls, and their places in map `OPENERS`.
+    pub const TAIL_CALLED: [(u32, Self); 10] = [
+        // Those that are jumped to by the others first.
+        (programs::ENCAP4, Self::Encap4),
+        (programs::ENCAP6, Self::Encap6),
+        (programs::ENGINE4, Self::Engine4),
+        (programs::ENGINE6, Self::Engine6),
+        (programs::OPEN4, Self::Open4),
+        (programs::OPEN6, Self::Open6),
+        (programs::RELATED4, Self::Related4),
+        (programs::RELATED6, Self::Related6),
+        (programs::OTHER4, Self::Other4),
+        (programs::OTHER6, Self::Other6),
+    ];
+
     /// Its name in the object.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -59,6 +83,10 @@ impl ProgramName {
             Self::Other6 => "other6",
             Self::Engine4 => "engine4",
             Self::Engine6 => "engine6",
+            Self::Encap4 => "encap4",
+            Self::Encap6 => "encap6",
+            Self::Related4 => "related4",
+            Self::Related6 => "related6",
             Self::Empty => "empty",
             Self::Pass => "pass",
             Self::Clock => "clock",

@@ -5,8 +5,9 @@ use aya::maps::MapType;
 use lb_common::abi::{
     Bucket4, Bucket6, Counters, Counts, Destination, FwmarkKey, ICMP_BUCKETS, INTERFACES, IcmpBucket,
     Interface, Locality, LocalityKey, MARK_ELEMENTS, MarkRule, PREFILTER_BITS, REASONS, Schedule, Service,
-    ServiceKey4, ServiceKey6, Settings, WAYS, opener,
+    ServiceKey4, ServiceKey6, Settings, WAYS, programs,
 };
+use lb_common::flow_table::elements;
 
 use super::Sizes;
 
@@ -21,7 +22,7 @@ const LOCALITIES: u32 = 65_536;
 
 /// Smallest table of buckets.
 const BUCKETS_MIN: u32 = 256;
-/// Largest one: a slot's index is 32 bits.
+/// Largest one: a slot's index, overflow buckets included, is 32 bits.
 const BUCKETS_MAX: u32 = 1 << 28;
 
 /// Bytes of map `EVENTS`.
@@ -46,7 +47,7 @@ pub(super) struct Spec {
     pub(super) sizeable: bool,
 }
 
-/// Buckets of a table that is at most 3/8 full with so many entries.
+/// Buckets of a table that is at most 3/8 full with so many entries, without its overflow buckets.
 pub(super) fn buckets(connections: u32) -> u32 {
     let wanted = (u64::from(connections) * 8).div_ceil(3 * u64::from(WAYS));
     u32::try_from(wanted.next_power_of_two()).unwrap_or(BUCKETS_MAX).clamp(BUCKETS_MIN, BUCKETS_MAX)
@@ -61,10 +62,10 @@ pub(super) fn specs(sizes: &Sizes) -> Vec<Spec> {
     // Ids of services are one row of numbers for the three maps of services together.
     let schedules = sizes.services.saturating_mul(3);
     vec![
-        array::<Bucket4>("CONNECTIONS4", MMAPABLE, buckets4).sized(),
-        array::<Bucket6>("CONNECTIONS6", MMAPABLE, buckets6).sized(),
-        array::<Bucket4>("TEMPLATES4", MMAPABLE, templates(buckets4)).sized(),
-        array::<Bucket6>("TEMPLATES6", MMAPABLE, templates(buckets6)).sized(),
+        array::<Bucket4>("CONNECTIONS4", MMAPABLE, elements(buckets4)).sized(),
+        array::<Bucket6>("CONNECTIONS6", MMAPABLE, elements(buckets6)).sized(),
+        array::<Bucket4>("TEMPLATES4", MMAPABLE, elements(templates(buckets4))).sized(),
+        array::<Bucket6>("TEMPLATES6", MMAPABLE, elements(templates(buckets6))).sized(),
         hash::<ServiceKey4, Service>("SERVICES4", sizes.services).sized(),
         hash::<ServiceKey6, Service>("SERVICES6", sizes.services).sized(),
         hash::<FwmarkKey, Service>("FWMARKS", sizes.services).sized(),
@@ -79,8 +80,8 @@ pub(super) fn specs(sizes: &Sizes) -> Vec<Spec> {
         array::<Interface>("IFACES", MMAPABLE, INTERFACES),
         array::<u64>("PREFILTER", MMAPABLE, PREFILTER_BITS / 64),
         Spec { kind: MapType::PerCpuArray, ..array::<u64>("REASON_COUNTS", 0, REASONS) },
-        array::<IcmpBucket>("ICMP_LIMITS", 0, ICMP_BUCKETS + 1),
-        Spec { kind: MapType::ProgramArray, ..array::<u32>("OPENERS", 0, opener::COUNT) },
+        array::<IcmpBucket>("ICMP_LIMITS", 0, ICMP_BUCKETS + 2),
+        Spec { kind: MapType::ProgramArray, ..array::<u32>("OPENERS", 0, programs::COUNT) },
         Spec { kind: MapType::RingBuf, key: 0, value: 0, ..array::<u32>("EVENTS", 0, EVENTS_BYTES) },
     ]
 }

@@ -1,16 +1,20 @@
 //! The daemon's walk over the tables (decision 5): takes away what is over, and counts what is there.
 //!
+//! Where settings say so it also takes away what is not over ([`defence`]).
 //! Expiry is decided on lookup, so that a walk that comes late, or never, costs memory alone.
+
+mod defence;
 
 use std::time::Duration;
 
 use lb_common::abi::{NONE, Settings, WAYS, connection_flags};
 use lb_common::conn;
 use lb_common::family::{Family, V4, V6};
-use lb_common::flow_table::{self, Entry as _, Found, Word};
+use lb_common::flow_table::{self, Entry as _, Found, Word, gate};
 use lb_common::leave::uncount;
 use lb_common::tables::{Count, FlowTable, Store, View};
 
+use self::defence::{Lottery, give_up, is_deserted};
 use super::Maps;
 use super::clock::monotonic;
 use super::maps::Memory;
@@ -46,6 +50,8 @@ pub struct PassStatistics {
     pub templates: u64,
     /// Connections and templates that were removed because their time was over.
     pub expired: u64,
+    /// Connections and templates that were removed before: by `drop_entry`, or without destination.
+    pub given_up: u64,
     /// Counts that were mended.
     pub drift: Vec<Drift>,
 }
@@ -90,6 +96,7 @@ pub struct Sweeper {
     pass: PassStatistics,
     last: PassStatistics,
     recount: Recount,
+    lottery: Lottery,
 }
 
 impl Sweeper {
@@ -114,6 +121,7 @@ impl Sweeper {
             None => {
                 self.pass = PassStatistics::default();
                 self.recount.begin(memory);
+                self.lottery.begin(u64::try_from(begun.as_nanos()).unwrap_or(u64::MAX));
                 (Stage::default(), 0)
             }
         };
@@ -145,8 +153,10 @@ impl Sweeper {
     }
 
     fn bucket(&mut self, tables: &MappedTables<'_>, settings: &Settings, stage: Stage, index: u32, now: u32) {
-        let Self { pass, recount, .. } = self;
-        let mut visit = Visit { tables, settings, now, recount, expired: &mut pass.expired };
+        let Self { pass, recount, lottery, .. } = self;
+        let lottery = lottery.visits(settings, index).then_some(lottery);
+        let (expired, given_up) = (&mut pass.expired, &mut pass.given_up);
+        let mut visit = Visit { tables, settings, now, recount, lottery, expired, given_up };
         match stage {
             Stage::Connections4 => pass.live4 += visit.connections::<V4>(index),
             Stage::Connections6 => pass.live6 += visit.connections::<V6>(index),
@@ -162,7 +172,10 @@ struct Visit<'a, 't> {
     settings: &'a Settings,
     now: u32,
     recount: &'a mut Recount,
+    /// Of a bucket that `drop_entry` looks at.
+    lottery: Option<&'a mut Lottery>,
     expired: &'a mut u64,
+    given_up: &'a mut u64,
 }
 
 /// The live entries of a bucket, with their ways.
@@ -200,7 +213,24 @@ impl<'t> Visit<'_, 't> {
                 0
             };
         }
+        if count == 0 {
+            self.forget_stateless::<F>(index);
+        }
         count
+    }
+
+    /// Once a bucket is empty, no connection is taken to have gone on without an entry because it was full
+    /// ([`lb_common::stateless`]).
+    fn forget_stateless<F: Family>(&self, index: u32)
+    where
+        MappedTables<'t>: Store<F>,
+    {
+        if let Some(base) = Store::<F>::bucket(self.tables, FlowTable::Connections, index)
+            && base.gate() & gate::STATELESS != 0
+            && (0..WAYS).all(|way| Word(base.way(way).word()).is_free())
+        {
+            base.unmark_gate(gate::STATELESS);
+        }
     }
 
     /// A connection's own entry: removed if its time is over, otherwise counted; whether it stays.
@@ -219,7 +249,18 @@ impl<'t> Visit<'_, 't> {
             && flow_table::expired(self.now, seen, timeout)
             && self.remove::<F>(FlowTable::Connections, found)
         {
+            *self.expired += 1;
             return false;
+        }
+        let unlucky = self.lottery.as_mut().is_some_and(|lottery| {
+            lottery.takes_connection(self.settings, self.now, protocol, found.word, seen)
+        });
+        if unlucky || is_deserted(self.tables, self.settings, destination) {
+            let (gone, templates) = give_up::<F>(self.tables, self.settings, found);
+            *self.given_up += u64::from(gone) + templates;
+            if gone {
+                return false;
+            }
         }
         let active = conn::is_active(protocol, found.word.state());
         self.recount.found(destination, if active { Count::Active } else { Count::Inactive });
@@ -277,12 +318,23 @@ impl<'t> Visit<'_, 't> {
         if flow_table::expired(self.now, seen, timeout) {
             if children == 0 {
                 if self.remove::<F>(FlowTable::Templates, found) {
+                    *self.expired += 1;
                     return false;
                 }
             } else if entry.last_seen() == seen {
                 entry.set_last_seen(self.now);
                 entry.set_timeout(self.settings.hz.saturating_mul(EXTENSION_SECONDS));
             }
+        }
+        let flags = entry.flags();
+        let given_up = children == 0
+            && (is_deserted(self.tables, self.settings, destination)
+                || self.lottery.as_mut().is_some_and(|lottery| {
+                    lottery.takes_template(self.settings, self.now, found.word, flags, seen)
+                }));
+        if given_up && self.remove::<F>(FlowTable::Templates, found) {
+            *self.given_up += 1;
+            return false;
         }
         self.recount.found(destination, Count::Persistent);
         true
@@ -303,7 +355,6 @@ impl<'t> Visit<'_, 't> {
             return false;
         }
         uncount::<F, _>(self.tables, self.settings, &gone);
-        *self.expired += 1;
         true
     }
 }

@@ -248,6 +248,7 @@ fn blank<F: Family>() -> Opening<F> {
         sender: lb_common::abi::Hop::UNRESOLVED,
         link: 0,
         call: 0,
+        stray: 0,
         subject: Subject::default(),
         body: Body {
             key: F::key(nowhere, nowhere, ports, 0),
@@ -263,9 +264,12 @@ fn blank<F: Family>() -> Opening<F> {
             port: [0; 2],
         },
         room: Room {
-            place: Place { home: 0, partner: 0, start: 0 },
+            place: Place { home: 0, partner: 0, start: 0, overflow: [0; 2] },
             removed: removed::<F>(),
             replaced: false,
+            best: 0,
+            word: Word(0),
+            slot: 0,
             cell: 0,
         },
         table: FlowTable::Connections,

@@ -8,13 +8,16 @@ use std::io::{self, Write};
 use clap::{Parser, Subcommand};
 
 use super::ipvsadm::Names;
-use super::render::{marks, sort, status, table};
+use super::render::{marks, sort, stats, stats_of_proc, status, table};
+use super::set::{self, SetArgs};
 use super::{Control, ControlError, ipvsadm, mark};
 use crate::api::{Refusal, Request, Response};
 use crate::instance::InstanceArgs;
 
 /// Exit code where lbd refuses or does not forward.
-const REFUSED: u8 = 1;
+pub(super) const REFUSED: u8 = 1;
+/// Exit code of a command line that cannot be.
+const USAGE: u8 = 2;
 /// Exit code where lbd does not answer.
 const UNREACHABLE: u8 = 3;
 
@@ -65,6 +68,15 @@ pub enum Subcommands {
         #[arg(long)]
         json: bool,
     },
+    /// Show what all services count together, and its rates a second
+    Stats {
+        /// As JSON
+        #[arg(long, conflicts_with = "proc")]
+        json: bool,
+        /// As the text of /proc/net/ip_vs_stats (hexadecimal), for scripts that read that
+        #[arg(long)]
+        proc: bool,
+    },
     /// Take the data path away: links and maps, with every service and connection; lbd must be stopped
     Detach,
     /// List the rules that give packets a firewall mark
@@ -80,13 +92,17 @@ pub enum Subcommands {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
+    /// Set sysctls of IPVS (net.ipv4.vs.*), or list them
+    Set(SetArgs),
 }
 
 /// Why a subcommand has no answer.
-enum Failure {
+pub(super) enum Failure {
     Refused(Refusal),
     Unreachable(ControlError),
     Impossible(ControlError),
+    /// What was typed cannot be.
+    Usage(Refusal),
 }
 
 /// Does what `command` says and gives the exit code.
@@ -103,9 +119,11 @@ pub fn run(
     let (failing, done) = match command {
         Subcommands::List { json } => ("cannot list services", list(json, control, out)?),
         Subcommands::Status { json } => ("cannot tell the status", report(json, control, out)?),
+        Subcommands::Stats { json, proc } => ("cannot tell counters", total(json, proc, control, out)?),
         Subcommands::Detach => ("cannot detach", detach(control, out)?),
         Subcommands::Marks { json } => ("cannot list marks", list_marks(json, control, out)?),
         Subcommands::Mark { words } => return mark::run(&words, control, names, out, err),
+        Subcommands::Set(args) => (args.failing(), set::run(&args, control, out, err)?),
     };
     out.flush()?;
     let (message, hint, code) = match done {
@@ -113,6 +131,7 @@ pub fn run(
         Err(Failure::Refused(r)) => (r.message, r.hint, REFUSED),
         Err(Failure::Unreachable(e)) => (e.message, e.hint, UNREACHABLE),
         Err(Failure::Impossible(e)) => (e.message, e.hint, REFUSED),
+        Err(Failure::Usage(r)) => (r.message, r.hint, USAGE),
     };
     writeln!(err, "error: {failing}: {message}")?;
     if let Some(hint) = hint {
@@ -122,7 +141,7 @@ pub fn run(
 }
 
 /// Every response to `request` but a refusal.
-fn ask(control: &mut dyn Control, request: &Request) -> Result<Vec<Response>, Failure> {
+pub(super) fn ask(control: &mut dyn Control, request: &Request) -> Result<Vec<Response>, Failure> {
     let mut parts = Vec::new();
     let mut refusal = None;
     control
@@ -134,7 +153,7 @@ fn ask(control: &mut dyn Control, request: &Request) -> Result<Vec<Response>, Fa
     refusal.map_or(Ok(parts), |why| Err(Failure::Refused(why)))
 }
 
-fn write_json(out: &mut dyn Write, value: &impl serde::Serialize) -> io::Result<()> {
+pub(super) fn write_json(out: &mut dyn Write, value: &impl serde::Serialize) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     writeln!(out)
 }
@@ -181,6 +200,30 @@ fn report(json: bool, control: &mut dyn Control, out: &mut dyn Write) -> io::Res
         }
     }
     Ok(Ok(code))
+}
+
+fn total(
+    json: bool,
+    proc: bool,
+    control: &mut dyn Control,
+    out: &mut dyn Write,
+) -> io::Result<Result<u8, Failure>> {
+    let parts = match ask(control, &Request::Stats) {
+        Ok(parts) => parts,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    for part in parts {
+        if let Response::Stats { stats: counted, rates } = part {
+            if json {
+                write_json(out, &serde_json::json!({"stats": counted, "rates": rates}))?
+            } else if proc {
+                stats_of_proc(out, &counted, &rates)?
+            } else {
+                stats(out, &counted, &rates)?
+            }
+        }
+    }
+    Ok(Ok(0))
 }
 
 fn detach(control: &mut dyn Control, out: &mut dyn Write) -> io::Result<Result<u8, Failure>> {

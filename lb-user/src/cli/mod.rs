@@ -9,6 +9,7 @@ pub mod ipvsadm;
 pub mod lbadm;
 mod mark;
 mod render;
+mod set;
 
 pub use self::control::{Control, ControlError};
 pub use self::globals::split_globals;

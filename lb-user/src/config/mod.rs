@@ -8,10 +8,15 @@ mod mark;
 mod native;
 mod reader;
 mod service;
+mod sysctl;
+mod tunnel;
+
+use std::collections::BTreeMap;
 
 pub use self::diagnostics::{Diagnostic, Diagnostics};
 pub use self::native::parse;
-use crate::model::{DestinationSpec, MarkRule, ServiceSpec, Timeouts};
+use crate::model::sysctl::SysctlValue;
+use crate::model::{DestinationSpec, MarkRule, ServiceKey, ServiceSpec, Timeouts, TunnelSettings};
 
 /// A configuration, each rule of it valid by itself and with the others.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,12 +27,18 @@ pub struct Config {
     pub marks: Vec<MarkRule>,
     /// Timeouts, where the file has any.
     pub timeouts: Option<Timeouts>,
+    /// Sysctls of IPVS that the file sets, by name.
+    pub sysctls: Vec<SysctlValue>,
     /// Sizes of the tables.
     pub tables: TableSizes,
     /// Size of the tables of mh of services that say none; `None`: the kernel's default.
     pub mh_table_size: Option<u32>,
     /// Interfaces to attach to, beside those of the command line.
     pub interfaces: Vec<String>,
+    /// Settings of all tunnels.
+    pub tunnels: TunnelSettings,
+    /// Settings of the tunnels of services that say something themselves.
+    pub service_tunnels: BTreeMap<ServiceKey, TunnelSettings>,
 }
 
 /// Sizes of the tables; they are fixed while the data path is attached.

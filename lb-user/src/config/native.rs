@@ -21,6 +21,9 @@
 //!
 //! [timeouts]
 //! tcp = 900
+//!
+//! [sysctl]
+//! expire_nodest_conn = 1
 //! ```
 
 use toml::de::DeTable;
@@ -29,8 +32,10 @@ use super::diagnostics::Errors;
 use super::mark::read_mark;
 use super::reader::Reader;
 use super::service::{read_mh_table_size, read_service};
+use super::sysctl::read_sysctls;
+use super::tunnel::read_settings;
 use super::{Config, Diagnostics, TableSizes};
-use crate::model::{ServiceKey, Timeouts};
+use crate::model::{ServiceKey, Timeouts, TunnelSettings};
 
 /// Longest timeout, seconds (31 days, as ipvsadm takes).
 pub(super) const MAX_TIMEOUT: u32 = 2_678_400;
@@ -64,19 +69,29 @@ fn read(mut file: Reader<'_>) -> Config {
     let mut keys: Vec<ServiceKey> = Vec::new();
     for table in file.tables("service", "service", "a service") {
         let span = table.span();
-        let Some((service, destinations)) = read_service(table) else { continue };
+        let Some((service, destinations, tunnels)) = read_service(table) else { continue };
         if keys.contains(&service.key) {
             let title = format!("service {} is defined twice", service.key);
             file.errors().report(span, title, "the second one", "remove one of the two");
             continue;
         }
         keys.push(service.key);
+        if tunnels != TunnelSettings::default() {
+            config.service_tunnels.insert(service.key, tunnels);
+        }
         config.services.push((service, destinations));
     }
     for table in file.tables("mark", "mark", "a mark") {
         config.marks.extend(read_mark(table));
     }
     config.timeouts = file.table("timeouts", "the timeouts").map(read_timeouts);
+    if let Some(mut table) = file.table("tunnels", "the tunnels") {
+        config.tunnels = read_settings(&mut table);
+        table.finish();
+    }
+    if let Some(table) = file.table("sysctl", "the sysctls") {
+        config.sysctls = read_sysctls(table);
+    }
     if let Some(table) = file.table("tables", "the table sizes") {
         config.tables = read_tables(table);
     }

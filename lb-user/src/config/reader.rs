@@ -75,6 +75,11 @@ impl<'a> Reader<'a> {
         self.raw(key).is_some()
     }
 
+    /// Whether the table has a value of `key`, which is not known by that.
+    pub(super) fn holds(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     /// Where the name of `key` stands.
     pub(super) fn key_span(&self, key: &str) -> Range<usize> {
         self.table.get_key_value(key).map_or_else(|| self.span(), |(k, _)| k.span())
@@ -192,9 +197,10 @@ impl<'a> Reader<'a> {
 
 /// How many letters to insert, delete or replace (Levenshtein) to come from `a` to `b`; `_` is `-`.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
+    let dash = |c| if c == '_' { '-' } else { c };
+    let b: Vec<char> = b.chars().map(dash).collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().map(|c| if c == '_' { '-' } else { c }).enumerate() {
+    for (i, ca) in a.chars().map(dash).enumerate() {
         let mut diagonal = i;
         let mut left = i + 1;
         for (cell, cb) in row.iter_mut().skip(1).zip(&b) {
@@ -218,6 +224,7 @@ mod tests {
     fn the_distance_is_the_number_of_letters_that_differ() {
         assert_eq!(distance("wieght", "weight"), 2);
         assert_eq!(distance("one_packet", "one-packet"), 0);
+        assert_eq!(distance("drop_entyr", "drop_entry"), 2);
         assert_eq!(distance("", "tcp"), 3);
         assert_eq!(distance("tcp", ""), 3);
         assert_eq!(distance("upper", "lower"), 3);

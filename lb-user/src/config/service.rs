@@ -7,9 +7,10 @@ use toml::de::DeValue;
 
 use super::native::MAX_TIMEOUT;
 use super::reader::{Located, Reader, integer};
+use super::tunnel::{read_settings, read_tunnel};
 use crate::model::{
     DestinationSpec, ForwardingMethod, Fwmark, Netmask, Persistence, Protocol, Scheduler, SchedulerFlags,
-    ServiceKey, ServiceSpec, Tunnel, TunnelChecksum, TunnelKind,
+    ServiceKey, ServiceSpec, TunnelSettings,
 };
 
 /// Largest weight (ipvsadm's).
@@ -19,7 +20,9 @@ const MAX_WEIGHT: u32 = 65_535;
 const MAX_THRESHOLD: u32 = i32::MAX as u32;
 
 /// Reads one `[[service]]`, `None` where it has no valid key or scheduler.
-pub(super) fn read_service(mut table: Reader<'_>) -> Option<(ServiceSpec, Vec<DestinationSpec>)> {
+pub(super) fn read_service(
+    mut table: Reader<'_>,
+) -> Option<(ServiceSpec, Vec<DestinationSpec>, TunnelSettings)> {
     let key = read_key(&mut table);
     let scheduler = read_scheduler(&mut table);
     let flags = read_flags(&mut table, scheduler);
@@ -61,6 +64,7 @@ pub(super) fn read_service(mut table: Reader<'_>) -> Option<(ServiceSpec, Vec<De
         }
         destinations.push(destination);
     }
+    let tunnels = read_settings(&mut table);
     table.finish();
     let key = key?;
     let netmask = netmask.unwrap_or(if key.is_ipv6() { Netmask::V6(128) } else { Netmask::V4(u32::MAX) });
@@ -74,7 +78,7 @@ pub(super) fn read_service(mut table: Reader<'_>) -> Option<(ServiceSpec, Vec<De
         persistence_engine: engine.map(|e| e.value.to_owned()),
         mh_table_size,
     };
-    Some((service, destinations))
+    Some((service, destinations, tunnels))
 }
 
 /// The persistence engine: of a persistent service that gets UDP.
@@ -245,13 +249,9 @@ fn read_destination(mut table: Reader<'_>, service: Option<ServiceKey>) -> Optio
         let title = "the lower threshold is above the upper one";
         table.errors().report(lower.span.clone(), title, format!("upper is {upper}"), "raise `upper`");
     }
+    let tunnel = read_tunnel(&mut table, method.is_none_or(|m| m == ForwardingMethod::Tunnel));
     table.finish();
     let method = method?;
-    let tunnel = (method == ForwardingMethod::Tunnel).then_some(Tunnel {
-        kind: TunnelKind::Ipip,
-        port: 0,
-        checksum: TunnelChecksum::None,
-    });
     let lower = lower.map_or(0, |l| l.value);
     Some(DestinationSpec { address: address?, method, weight, upper, lower, tunnel })
 }

@@ -10,10 +10,11 @@ use tokio::time::Instant;
 
 use super::attach::Interfaces;
 use super::live::LiveMaps;
+use super::meminfo::available_pages;
 use super::state_dir::StateDir;
 use crate::api::{ErrorKind, Refusal, Request, Response};
 use crate::bpf::{Dataplane, Listing, LocalityKeeper, MapError, MapPins, Step, Sweeper};
-use crate::director::{Director, Effect, Event, RequestId};
+use crate::director::{Director, Effect, Event, Load, RequestId, TableLoad};
 use crate::instance::Instance;
 use crate::model::ServiceKey;
 use crate::netlink::Netlink;
@@ -273,8 +274,20 @@ impl Core {
                     "counts did not fit the connections and were mended"
                 );
             }
+            self.tell_load();
         }
         step
+    }
+
+    /// Tells the director how much room is left, where a defence depends on it: once a pass, which is a second.
+    fn tell_load(&mut self) {
+        if !self.director.watches_load() {
+            return;
+        }
+        let (slots, statistics) = (self.dataplane.maps().connection_slots(), self.sweeper.statistics());
+        let tables = [(slots.0, statistics.live4), (slots.1, statistics.live6)]
+            .map(|(slots, used)| TableLoad { slots, used });
+        self.event(Event::Load(Load { available_pages: available_pages(), tables }));
     }
 
     /// Takes the control socket away at a clean stop.

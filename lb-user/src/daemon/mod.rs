@@ -13,6 +13,7 @@ mod event_loop;
 mod host;
 mod live;
 mod logging;
+mod meminfo;
 mod offline;
 mod start;
 mod state_dir;

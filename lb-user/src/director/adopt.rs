@@ -8,7 +8,7 @@ use lb_common::abi::{destination_flags, service_flags};
 use super::counters::raw;
 use super::rates::Estimator;
 use super::settings::with_defaults;
-use super::state::{Destination, Ids, Live, Scheduling, Service};
+use super::state::{Destination, Everything, Ids, Live, Scheduling, Service};
 use super::{Director, Memory};
 use crate::api::Stats;
 use crate::model::Owner;
@@ -35,7 +35,7 @@ impl Director {
             observed.services.iter().filter(|(_, s)| s.slots != 0).map(|(_, s)| (s.first_slot, s.slots)),
         );
         self.adopt_services(observed);
-        self.adopt_destinations(observed, now);
+        self.adopt_destinations(live, observed, now);
         self.adopt_marks(live, observed, now);
         self.remember(memory);
         self.start_estimators(live);
@@ -50,6 +50,7 @@ impl Director {
     fn adopt_services(&mut self, observed: &Observed) {
         self.services.clear();
         self.addresses_changed = true;
+        self.everything = Everything::default();
         let mut ids = BTreeSet::new();
         for (key, value) in &observed.services {
             let Some(spec) = service_spec(*key, value) else {
@@ -72,7 +73,7 @@ impl Director {
         self.service_ids = Ids::new(observed.capacity.services, &ids);
     }
 
-    fn adopt_destinations(&mut self, observed: &Observed, now: Duration) {
+    fn adopt_destinations<L: Live>(&mut self, live: &L, observed: &Observed, now: Duration) {
         let known: Vec<_> = self.hops.keys().copied().collect();
         let used: Vec<(u32, std::net::SocketAddr)> =
             self.destinations.iter().map(|(id, d)| (*id, d.spec.address)).collect();
@@ -115,6 +116,7 @@ impl Director {
                 orphan: home.is_none_or(|s| s.id != value.service),
                 bound: Stats::default(),
                 zero: Stats::default(),
+                left: if removed_at.is_some() { raw(live, *id) } else { Stats::default() },
                 rates: Estimator::default(),
             };
             self.concern_destination(&destination, true);
@@ -148,5 +150,6 @@ impl Director {
                 service.rates = Estimator::new(total);
             }
         }
+        self.everything.rates = Estimator::new(self.grand_total(live));
     }
 }

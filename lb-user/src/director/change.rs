@@ -54,11 +54,11 @@ impl Director {
                 tracing::info!(service = %key, scheduler, "service edited");
             }
             Request::DeleteService { key } => {
-                self.delete_service(&key, now)?;
+                self.delete_service(live, &key, now)?;
                 tracing::info!(service = %key, "service deleted");
             }
             Request::Clear => {
-                self.clear(now)?;
+                self.clear(live, now)?;
                 tracing::info!("all services deleted");
             }
             Request::AddDestination { key, destination } => {
@@ -82,8 +82,11 @@ impl Director {
                 let [four, six] = &self.marks.lists;
                 tracing::info!(ipv4 = four.len(), ipv6 = six.len(), "mark rules changed");
             }
+            Request::SetSysctls { values } => self.set_sysctls(&values)?,
+            Request::Sysctls => return Ok(Response::Sysctls { values: self.sysctls() }),
             Request::Timeouts => return Ok(Response::Timeouts { timeouts: self.timeouts() }),
             Request::Marks => return Ok(Response::Marks { rules: self.marks.lists.concat() }),
+            Request::Stats => return Ok(self.statistics(live)),
             Request::Services { .. } | Request::Connections | Request::Status => {
                 return Err(Refusal {
                     kind: ErrorKind::Internal,

@@ -8,7 +8,7 @@ use super::Director;
 use super::state::Service;
 use crate::api::{ErrorKind, Refusal};
 use crate::model::{
-    DestinationSpec, ForwardingMethod, Netmask, Protocol, Scheduler, ServiceKey, ServiceSpec,
+    DestinationSpec, ForwardingMethod, Netmask, Protocol, Scheduler, ServiceKey, ServiceSpec, TunnelKind,
 };
 use crate::plan::{SIP, engine_number};
 
@@ -119,23 +119,23 @@ fn is_unicast(address: IpAddr) -> bool {
 /// ip_vs_edit_dest).
 pub(super) fn destination(key: &ServiceKey, spec: &DestinationSpec) -> Result<(), Refusal> {
     let address = spec.address;
-    if address.is_ipv6() != key.is_ipv6() {
+    if address.is_ipv6() != key.is_ipv6() && spec.method != ForwardingMethod::Tunnel {
         return Err(with_hint(
-            ErrorKind::Unsupported,
-            format!(
-                "destination {address}: a destination of the other address family than {key} needs a tunnel, which this version does not do"
-            ),
-            "use a destination of the service's own address family",
+            ErrorKind::Invalid,
+            format!("destination {address}: only a tunnel leads to the other address family than {key} has"),
+            "use -i, or a destination of the service's own address family",
         ));
     }
     match spec.method {
         ForwardingMethod::Masq | ForwardingMethod::DirectRoute => {}
         ForwardingMethod::Tunnel => {
-            return Err(with_hint(
-                ErrorKind::Unsupported,
-                format!("destination {address}: this version does not do tunnels"),
-                "use -g (direct routing) or -m (NAT)",
-            ));
+            if spec.tunnel.is_some_and(|t| t.kind == TunnelKind::Gue && t.port == 0) {
+                return Err(with_hint(
+                    ErrorKind::Invalid,
+                    format!("destination {address}: a GUE tunnel needs a port"),
+                    "add --tun-port 6080",
+                ));
+            }
         }
         ForwardingMethod::Local | ForwardingMethod::Bypass => {
             return Err(refuse(

@@ -8,9 +8,10 @@ use lb_common::persist::EVERY_PORT;
 
 use super::settings::{is_every_port, ticks};
 use super::state::{Destination, Live, Scheduling, Service};
+use super::tunnels::IPIP;
 use super::{Director, Effect};
-use crate::model::{Fwmark, Netmask, Owner, Scheduler, ServiceKey};
-use crate::plan::{Member, engine_number, mask_bytes, plan, resume, table, weights, wide};
+use crate::model::{ForwardingMethod, Fwmark, Netmask, Owner, Scheduler, ServiceKey};
+use crate::plan::{Member, engine_number, mask_bytes, plan, put_tunnel, resume, table, weights, wide};
 
 impl Director {
     /// Plans everything that was touched since the last time.
@@ -142,7 +143,11 @@ impl Director {
             }
             ServiceKey::Fwmark(Fwmark { mark, .. }) => ([0; 16], [0; 2], 0, mark),
         };
-        abi::Destination {
+        let tunnels = self.tunnels_of(&d.service);
+        if d.spec.method == ForwardingMethod::Tunnel && tunnels.mss_clamp.unwrap_or(true) {
+            flags |= destination_flags::MSS_CLAMP;
+        }
+        let mut value = abi::Destination {
             hop: way.hop,
             flags,
             weight: d.spec.weight,
@@ -162,7 +167,11 @@ impl Director {
             mtu: way.mtu,
             removed_at: d.removed_at.map_or(0, |at| at.as_secs()),
             ..abi::Destination::default()
+        };
+        if d.spec.method == ForwardingMethod::Tunnel {
+            put_tunnel(&mut value, d.spec.tunnel.unwrap_or(IPIP), way.source, tunnels.outer_source);
         }
+        value
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::Director;
 use super::state::{Destination, Live, Service};
-use crate::api::{Refusal, Stats};
+use crate::api::{Refusal, Response, Stats};
 use crate::model::ServiceKey;
 
 /// Counters of a destination as they stand in the maps.
@@ -50,6 +50,18 @@ impl Director {
         minus(self.total(live, service), service.zero)
     }
 
+    /// Everything that was ever counted, of whatever service.
+    pub(super) fn grand_total<L: Live>(&self, live: &L) -> Stats {
+        let services = self.services.values();
+        services.fold(self.everything.retired, |sum, service| plus(sum, self.total(live, service)))
+    }
+
+    /// [`Request::Stats`](crate::api::Request::Stats).
+    pub(super) fn statistics<L: Live>(&self, live: &L) -> Response {
+        let stats = minus(self.grand_total(live), self.everything.zero);
+        Response::Stats { stats, rates: self.everything.rates.rates() }
+    }
+
     /// `-Z` of one service or of all.
     pub(super) fn zero<L: Live>(&mut self, live: &L, only: Option<ServiceKey>) -> Result<(), Refusal> {
         let keys: Vec<ServiceKey> = match only {
@@ -59,6 +71,10 @@ impl Director {
             }
             None => self.services.keys().copied().collect(),
         };
+        if only.is_none() {
+            self.everything.zero = self.grand_total(live);
+            self.everything.rates.zero();
+        }
         for key in keys {
             let Some(service) = self.services.get(&key) else { continue };
             let total = self.total(live, service);
@@ -78,6 +94,7 @@ impl Director {
 
     /// Feeds every estimator.
     pub(super) fn estimate<L: Live>(&mut self, live: &L) {
+        let mut everything = self.everything.retired;
         for service in self.services.values_mut() {
             let mut sum = service.retired;
             for id in &service.members {
@@ -88,6 +105,8 @@ impl Director {
                 }
             }
             service.rates.update(sum);
+            everything = plus(everything, sum);
         }
+        self.everything.rates.update(everything);
     }
 }

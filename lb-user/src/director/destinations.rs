@@ -82,7 +82,7 @@ impl Director {
         // Trash counts nothing; what it counted before is the service's history already.
         let bound = if revived.is_some() { raw(live, id) } else { Stats::default() };
         let zero = match &old {
-            Some(old) if !old.orphan => old.zero,
+            Some(old) if !old.orphan => plus(old.zero, minus(bound, old.left)),
             _ => bound,
         };
         self.watch(spec.address.ip(), id);
@@ -101,6 +101,7 @@ impl Director {
             orphan: false,
             bound,
             zero,
+            left: Stats::default(),
             rates: Estimator::new(bound),
         };
         self.next_order += 1;
@@ -163,7 +164,7 @@ impl Director {
             service.members.retain(|m| *m != id);
             service.retired = plus(service.retired, counted);
         }
-        self.discard(id, now);
+        self.discard(live, id, now);
         self.persist();
         self.touched.service(*key, Scheduling::Resume);
         Ok(())

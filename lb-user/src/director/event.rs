@@ -54,8 +54,28 @@ pub enum Event {
         /// Who.
         responder: Responder,
     },
+    /// How much room is left; wanted each second while [`super::Director::watches_load`].
+    Load(Load),
     /// Two seconds went by.
     Tick,
+}
+
+/// How much room is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Free and buffer pages of the host (/proc/meminfo: MemFree, Buffers), `None` where that is not known.
+    pub available_pages: Option<u64>,
+    /// The connection tables of IPv4 and IPv6.
+    pub tables: [TableLoad; 2],
+}
+
+/// How full a table is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableLoad {
+    /// Its slots.
+    pub slots: u64,
+    /// Slots in use.
+    pub used: u64,
 }
 
 /// An interface of the host.

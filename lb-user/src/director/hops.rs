@@ -11,7 +11,7 @@ use super::state::{Destination, Live};
 use super::{Director, Effect, Link, check};
 use crate::api::Neighbour;
 use crate::model::NextHop;
-use crate::plan::{interface_index, service_key};
+use crate::plan::{interface_index, service_key, tunnel_source};
 
 /// What is known of the way to an address.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +30,12 @@ pub(super) struct Way {
     pub(super) local: bool,
     /// Bytes of IP, 0 where it is not known.
     pub(super) mtu: u32,
+    /// The director's address that the route prefers.
+    pub(super) source: Option<IpAddr>,
+}
+
+impl Way {
+    const NOWHERE: Self = Self { hop: abi::Hop::UNRESOLVED, local: false, mtu: 0, source: None };
 }
 
 impl Director {
@@ -166,17 +172,18 @@ impl Director {
             hop: known.map_or(abi::Hop::UNRESOLVED, |m| m.hop),
             local: known.is_some_and(|m| m.flags & destination_flags::LOCAL != 0),
             mtu: known.map_or(0, |m| m.mtu),
+            source: known.and_then(tunnel_source),
         };
         if d.removed_at.is_some() {
             return present;
         }
         match self.route(d) {
             Route::Unknown => present,
-            Route::Local => Way { hop: abi::Hop::UNRESOLVED, local: true, mtu: 0 },
-            Route::Hop { mac, link, mtu, .. } => {
-                Way { hop: abi::Hop::new(mac, interface_index(link.ifindex)), local: false, mtu }
+            Route::Local => Way { local: true, ..Way::NOWHERE },
+            Route::Hop { mac, link, mtu, source, .. } => {
+                Way { hop: abi::Hop::new(mac, interface_index(link.ifindex)), local: false, mtu, source }
             }
-            Route::None(_) => Way { hop: abi::Hop::UNRESOLVED, local: false, mtu: 0 },
+            Route::None(_) => Way::NOWHERE,
         }
     }
 
@@ -219,11 +226,14 @@ impl Director {
             Some(NextHop::Unresolved { .. }) if hop.is_some_and(|hop| !hop.waited) => Route::Unknown,
             Some(NextHop::Local) => local(),
             Some(NextHop::Unresolved { why }) => Route::None(why.clone()),
-            Some(NextHop::Resolved { mac, ifindex, gateway, mtu }) => {
+            Some(NextHop::Resolved { source: None, .. }) if self.needs_source(d) => {
+                Route::None(format!("the director has no address to send to {address} from"))
+            }
+            Some(NextHop::Resolved { mac, ifindex, gateway, mtu, source }) => {
                 let placed = self.wanted.interfaces.get(&interface_index(*ifindex));
                 match self.links.get(ifindex) {
                     Some(link) if placed.is_some_and(|i| i.ifindex == *ifindex) => {
-                        Route::Hop { mac: *mac, link, gateway: *gateway, mtu: *mtu }
+                        Route::Hop { mac: *mac, link, gateway: *gateway, mtu: *mtu, source: *source }
                     }
                     Some(link) => Route::None(format!("nothing can be sent by interface {}", link.name)),
                     None => Route::None(format!("interface {ifindex} is gone")),
@@ -249,6 +259,8 @@ pub(super) enum Route<'a> {
         gateway: Option<IpAddr>,
         /// MTU towards the destination, bytes of IP.
         mtu: u32,
+        /// The director's address that the route prefers.
+        source: Option<IpAddr>,
     },
     /// Nowhere, with the reason.
     None(String),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Director, Effect};
 use crate::api::Stats;
+use crate::model::sysctl::SysctlValue;
 use crate::model::{ServiceKey, Timeouts};
 
 /// What a director remembers beside the maps.
@@ -18,9 +19,14 @@ pub struct Memory {
     /// Of which maps the counters below are: those of others say nothing.
     maps: u64,
     services: Vec<ServiceMemory>,
+    /// Counters of deleted services, and of everything at the last `-Z`.
+    retired: Stats,
+    zero: Stats,
     destinations: Vec<DestinationMemory>,
     /// Timeouts of the configuration that was applied last.
     configured_timeouts: Option<Timeouts>,
+    /// Sysctls of the configuration that was applied last.
+    configured_sysctls: Vec<SysctlValue>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +44,8 @@ struct DestinationMemory {
     address: SocketAddr,
     bound: Stats,
     zero: Stats,
+    #[serde(default)]
+    left: Stats,
 }
 
 /// Tells maps that were made at different times apart.
@@ -54,7 +62,10 @@ impl Director {
     pub fn memory(&self) -> Memory {
         let nothing = Stats::default();
         let services = self.services.iter().filter(|(_, s)| s.retired != nothing || s.zero != nothing);
-        let destinations = self.destinations.iter().filter(|(_, d)| d.bound != nothing || d.zero != nothing);
+        let destinations = self
+            .destinations
+            .iter()
+            .filter(|(_, d)| d.bound != nothing || d.zero != nothing || d.left != nothing);
         Memory {
             maps: fingerprint(&self.maps.settings),
             services: services
@@ -67,9 +78,13 @@ impl Director {
                     address: d.spec.address,
                     bound: d.bound,
                     zero: d.zero,
+                    left: d.left,
                 })
                 .collect(),
+            retired: self.everything.retired,
+            zero: self.everything.zero,
             configured_timeouts: self.configured_timeouts,
+            configured_sysctls: self.configured_sysctls.clone(),
         }
     }
 
@@ -86,9 +101,14 @@ impl Director {
             let same = self.destinations.get_mut(&m.id);
             if let Some(d) = same.filter(|d| d.service == m.service && d.spec.address == m.address) {
                 (d.bound, d.zero) = (m.bound, m.zero);
+                if d.removed_at.is_some() {
+                    d.left = m.left;
+                }
             }
         }
+        (self.everything.retired, self.everything.zero) = (memory.retired, memory.zero);
         self.configured_timeouts = memory.configured_timeouts;
+        self.configured_sysctls = memory.configured_sysctls;
     }
 
     /// Once a list of effects is enough.

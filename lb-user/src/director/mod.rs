@@ -21,12 +21,14 @@ mod responders;
 mod services;
 mod settings;
 mod state;
+mod sysctl;
 mod trash;
+mod tunnels;
 mod view;
 mod warnings;
 
 pub use self::effect::Effect;
-pub use self::event::{Event, Link, RequestId};
+pub use self::event::{Event, Link, Load, RequestId, TableLoad};
 pub use self::memory::Memory;
 pub use self::rates::Estimator;
 pub use self::state::{Director, Live};

@@ -10,6 +10,7 @@ use super::state::Live;
 use super::{Director, check, marks};
 use crate::api::Refusal;
 use crate::config::Config;
+use crate::model::sysctl::{Sysctl, SysctlValue};
 use crate::model::{DestinationSpec, Owner, ServiceKey, ServiceSpec};
 
 impl Director {
@@ -36,6 +37,7 @@ impl Director {
     /// [`super::Event::Config`].
     pub(super) fn reload<L: Live>(&mut self, live: &L, config: &Config, now: Duration) {
         self.reload_warnings.clear();
+        self.set_tunnels(config);
         let keys: BTreeSet<ServiceKey> = config.services.iter().map(|(spec, _)| spec.key).collect();
         let gone =
             self.services.iter().filter(|(key, s)| s.owner == Owner::Configuration && !keys.contains(key));
@@ -46,7 +48,7 @@ impl Director {
         for (spec, destinations) in &config.services {
             self.bring(live, spec, destinations, now);
         }
-        // An operator's --set stays until the file says something new.
+        // An operator's --set and sysctls stay until the file says something new.
         if config.timeouts != self.configured_timeouts {
             if let Some(timeouts) = config.timeouts {
                 self.set_timeouts(timeouts);
@@ -54,9 +56,33 @@ impl Director {
             self.configured_timeouts = config.timeouts;
             self.persist();
         }
+        if config.sysctls != self.configured_sysctls {
+            self.reload_sysctls(&config.sysctls);
+            self.configured_sysctls.clone_from(&config.sysctls);
+            self.persist();
+        }
         let marks = self.reload_marks(live, &config.marks);
         self.tell(marks);
         self.commit(live, now);
+    }
+
+    /// Sysctls whose value in the file is another than before, or gone: an operator's others stay.
+    fn reload_sysctls(&mut self, values: &[SysctlValue]) {
+        let of = |values: &[SysctlValue], name| values.iter().find(|v| v.name == name).map(|v| v.value);
+        for name in Sysctl::ALL {
+            let (before, after) = (of(&self.configured_sysctls, name), of(values, name));
+            if before == after {
+                continue;
+            }
+            let now = self.sysctl(name);
+            // Mode 1 of a defence is shown as 2 while it is active.
+            let same = |a: u32| a == now || (name.is_defence() && a.max(now) == 2 && a.min(now) == 1);
+            match after {
+                Some(value) => self.store_sysctl(name, value),
+                None if before.is_some_and(same) => self.store_sysctl(name, name.default_value()),
+                None => {}
+            }
+        }
     }
 
     fn warn(&mut self, warning: String) {
@@ -80,7 +106,7 @@ impl Director {
     /// A service that is not in the file any more.
     fn take_out<L: Live>(&mut self, live: &L, key: &ServiceKey, now: Duration) {
         if self.owned(key, Owner::Operator).is_empty() {
-            let result = self.delete_service(key, now);
+            let result = self.delete_service(live, key, now);
             self.tell(result);
             return;
         }

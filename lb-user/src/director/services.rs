@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Director;
 use super::check::{self, refuse};
+use super::counters::plus;
 use super::rates::Estimator;
 use super::state::{Live, Scheduling, Service};
 use crate::api::{ErrorKind, Refusal, Stats};
@@ -85,11 +86,17 @@ impl Director {
     }
 
     /// `-D`: its destinations go to the trash.
-    pub(super) fn delete_service(&mut self, key: &ServiceKey, now: Duration) -> Result<(), Refusal> {
+    pub(super) fn delete_service<L: Live>(
+        &mut self,
+        live: &L,
+        key: &ServiceKey,
+        now: Duration,
+    ) -> Result<(), Refusal> {
         self.existing_service(key)?;
         let Some(service) = self.services.remove(key) else { return Ok(()) };
+        self.everything.retired = plus(self.everything.retired, self.total(live, &service));
         for id in &service.members {
-            self.discard(*id, now);
+            self.discard(live, *id, now);
         }
         // Also of those that were trash already the service is gone.
         let mine = self.trash.range((*key, lowest())..).take_while(|((k, _), _)| k == key);
@@ -107,10 +114,10 @@ impl Director {
     }
 
     /// `-C`.
-    pub(super) fn clear(&mut self, now: Duration) -> Result<(), Refusal> {
+    pub(super) fn clear<L: Live>(&mut self, live: &L, now: Duration) -> Result<(), Refusal> {
         let keys: Vec<ServiceKey> = self.services.keys().copied().collect();
         for key in keys {
-            self.delete_service(&key, now)?;
+            self.delete_service(live, &key, now)?;
         }
         Ok(())
     }

@@ -12,9 +12,6 @@ use crate::model::{ForwardingMethod, Protocol, Scheduler, ServiceKey, Timeouts};
 /// Port of FTP control connections.
 const FTP: u16 = 21;
 
-/// `lblc_expiration` and `lblcr_expiration`, seconds (ip_vs_lblc.c, ip_vs_lblcr.c: DEFAULT_EXPIRATION).
-const DAY: u32 = 24 * 60 * 60;
-
 /// Most ticks of a timeout: an age is told from a clock that lies behind by its sign.
 const MOST_TICKS: u64 = i32::MAX as u64;
 
@@ -32,8 +29,7 @@ pub(super) fn with_defaults(mut settings: Settings) -> Settings {
         *slot = ticks(seconds, settings.hz);
     }
     set_timeouts(&mut settings, Timeouts::default());
-    settings.lblc_expiration = ticks(DAY, settings.hz);
-    settings.lblcr_expiration = ticks(DAY, settings.hz);
+    super::sysctl::defaults(&mut settings);
     if settings.icmp_interval == 0 {
         // icmp_ratelimit: 1000 ms.
         settings.icmp_interval = settings.hz;

@@ -11,7 +11,8 @@ use super::marks::Marks;
 use super::rates::Estimator;
 use super::{Effect, Event, Link, RequestId};
 use crate::api::{Request, Stats};
-use crate::model::{DestinationSpec, Owner, Responder, ServiceKey, ServiceSpec, Timeouts};
+use crate::model::sysctl::SysctlValue;
+use crate::model::{DestinationSpec, Owner, Responder, ServiceKey, ServiceSpec, Timeouts, TunnelSettings};
 use crate::plan::{Capacity, Extents, Layout, Prefilter};
 
 /// What a director reads of the maps that packets change.
@@ -36,6 +37,7 @@ pub struct Director {
     pub(super) capacity: Capacity,
     pub(super) services: BTreeMap<ServiceKey, Service>,
     pub(super) destinations: BTreeMap<u32, Destination>,
+    pub(super) everything: Everything,
     pub(super) trash: BTreeMap<(ServiceKey, SocketAddr), u32>,
     pub(super) service_ids: Ids,
     pub(super) destination_ids: Ids,
@@ -61,6 +63,10 @@ pub struct Director {
     pub(super) touched: Touched,
     pub(super) effects: Vec<Effect>,
     pub(super) configured_timeouts: Option<Timeouts>,
+    pub(super) configured_sysctls: Vec<SysctlValue>,
+    /// Settings of all tunnels, and of those of services that say something themselves.
+    pub(super) tunnels: TunnelSettings,
+    pub(super) service_tunnels: BTreeMap<ServiceKey, TunnelSettings>,
     /// Warnings of the last reload.
     pub(super) reload_warnings: Vec<String>,
 }
@@ -76,6 +82,16 @@ pub(super) struct Service {
     /// Counters of destinations that left.
     pub(super) retired: Stats,
     /// Counters at the last `-Z`.
+    pub(super) zero: Stats,
+    pub(super) rates: Estimator,
+}
+
+/// What all services count together, the deleted ones included (`/proc/net/ip_vs_stats`).
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Everything {
+    /// Counters of services that were deleted.
+    pub(super) retired: Stats,
+    /// Counters at the last `-Z` of everything.
     pub(super) zero: Stats,
     pub(super) rates: Estimator,
 }
@@ -99,6 +115,9 @@ pub(super) struct Destination {
     pub(super) bound: Stats,
     /// Raw counters at the last `-Z`.
     pub(super) zero: Stats,
+    /// Raw counters when it was removed: what the data path counts of trash (answers that still come by) shows
+    /// nowhere, because the kernel counts only what is available (ip_vs_core.c: ip_vs_out_stats).
+    pub(super) left: Stats,
     pub(super) rates: Estimator,
 }
 
@@ -191,6 +210,10 @@ impl Director {
             Event::Links(links) => self.links(live, links, now),
             Event::Addresses(addresses) => self.own_addresses(addresses),
             Event::Responder { address, responder } => self.responder(address, responder),
+            Event::Load(load) => {
+                self.defend(&load);
+                self.commit(live, now);
+            }
             Event::Tick => self.tick(live, now),
         }
         std::mem::take(&mut self.effects)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Director;
 use super::check::refuse;
+use super::counters::raw;
 use super::state::Live;
 use crate::api::{ErrorKind, Refusal};
 
@@ -13,9 +14,10 @@ pub(super) const TRASH_PERIOD: Duration = Duration::from_secs(120);
 
 impl Director {
     /// Makes a destination trash. Its service's list is the caller's.
-    pub(super) fn discard(&mut self, id: u32, now: Duration) {
+    pub(super) fn discard<L: Live>(&mut self, live: &L, id: u32, now: Duration) {
         let Some(d) = self.destinations.get_mut(&id) else { return };
         d.removed_at = Some(now);
+        d.left = raw(live, id);
         d.orphan = !self.services.contains_key(&d.service);
         let (service, address) = (d.service, d.spec.address);
         self.trash.insert((service, address), id);

@@ -12,6 +12,7 @@ impl Director {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.reload_warnings.clone();
+        warnings.extend(self.active_defences());
         shorten(&mut warnings, self.unanswered());
         shorten(&mut warnings, self.unreachable());
         warnings

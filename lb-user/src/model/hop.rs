@@ -17,6 +17,8 @@ pub enum NextHop {
         gateway: Option<IpAddr>,
         /// MTU towards the address, bytes of IP: the route's, or else the interface's.
         mtu: u32,
+        /// The address of this host that the route prefers as source: that of the outer header of tunnels.
+        source: Option<IpAddr>,
     },
     /// Nowhere, for now.
     Unresolved {

@@ -6,6 +6,8 @@ mod hop;
 mod mark;
 mod names;
 mod service;
+pub mod sysctl;
+mod tunnel;
 
 pub use self::hop::{NextHop, Responder};
 pub use self::mark::{
@@ -16,5 +18,6 @@ pub use self::service::{
     DestinationAddress, DestinationSpec, Fwmark, Netmask, Owner, Persistence, Protocol, SchedulerFlags,
     ServiceKey, ServiceSpec, Timeouts, Tunnel, TunnelChecksum, TunnelKind,
 };
+pub use self::tunnel::{OuterNetwork, TunnelSettings};
 pub use lb_common::fwd::ForwardingMethod;
 pub use lb_common::sched::Scheduler;

@@ -146,7 +146,7 @@ impl Netlink {
     /// Replaces the set of addresses, none of this host, for which is found out who answers ARP or neighbour
     /// solicitations: new ones at once, which takes some seconds where nobody does, and all of them every half a
     /// minute. Asked is by the interfaces in whose subnets they lie, or else by `interfaces` (kernel indices). What
-    /// is found, and every change of it, comes as [`NetEvent::Responder`].
+    /// is found comes as [`NetEvent::Responder`], each time.
     pub fn ask(&self, addresses: BTreeSet<IpAddr>, interfaces: BTreeSet<u32>) {
         let asked = Asked { addresses, interfaces };
         self.asked.send_if_modified(|before| {

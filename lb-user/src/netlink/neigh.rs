@@ -87,7 +87,7 @@ async fn try_look_up(requests: &Requests, address: IpAddr) -> Result<Lookup, Net
     let known = requests.neighbour(ifindex, neighbour).await?;
     if let Some(mac) = known.and_then(|known| known.mac) {
         let mtu = route.mtu.unwrap_or(mtu);
-        let next_hop = NextHop::Resolved { mac, ifindex, gateway: route.gateway, mtu };
+        let next_hop = NextHop::Resolved { mac, ifindex, gateway: route.gateway, mtu, source: route.source };
         return Ok(Lookup { next_hop, target, pending: false });
     }
     let state = known.map_or(NeighbourState::None, |known| known.state);
@@ -109,16 +109,21 @@ struct Route {
     ifindex: Option<u32>,
     gateway: Option<IpAddr>,
     mtu: Option<u32>,
+    /// The address of this host that it prefers.
+    source: Option<IpAddr>,
 }
 
 impl Route {
     fn from_message(message: &RouteMessage) -> Self {
-        let mut route = Self { kind: message.header.kind, ifindex: None, gateway: None, mtu: None };
+        let mut route =
+            Self { kind: message.header.kind, ifindex: None, gateway: None, mtu: None, source: None };
         for attribute in &message.attributes {
             match attribute {
                 RouteAttribute::Oif(ifindex) => route.ifindex = Some(*ifindex),
                 RouteAttribute::Gateway(RouteAddress::Inet(a)) => route.gateway = Some((*a).into()),
                 RouteAttribute::Gateway(RouteAddress::Inet6(a)) => route.gateway = Some((*a).into()),
+                RouteAttribute::PrefSource(RouteAddress::Inet(a)) => route.source = Some((*a).into()),
+                RouteAttribute::PrefSource(RouteAddress::Inet6(a)) => route.source = Some((*a).into()),
                 // A gateway of the other family (RFC 5549).
                 RouteAttribute::Via(RouteVia::Inet(a)) => route.gateway = Some((*a).into()),
                 RouteAttribute::Via(RouteVia::Inet6(a)) => route.gateway = Some((*a).into()),
@@ -148,6 +153,7 @@ mod tests {
         message.attributes = vec![
             RouteAttribute::Oif(3),
             RouteAttribute::Via(RouteVia::Inet6("fe80::1".parse().unwrap())),
+            RouteAttribute::PrefSource(RouteAddress::Inet([192, 0, 2, 1].into())),
             RouteAttribute::Metrics(vec![RouteMetric::Advmss(1), RouteMetric::Mtu(1400)]),
         ];
         let expected = Route {
@@ -155,6 +161,7 @@ mod tests {
             ifindex: Some(3),
             gateway: Some("fe80::1".parse().unwrap()),
             mtu: Some(1400),
+            source: Some([192, 0, 2, 1].into()),
         };
         assert_eq!(Route::from_message(&message), expected);
     }

@@ -85,8 +85,8 @@ pub(super) struct Asker {
     requests: Requests,
     events: mpsc::Sender<NetEvent>,
     asked: watch::Receiver<Asked>,
-    /// As reported.
-    known: BTreeMap<IpAddr, Responder>,
+    /// Addresses of which it was found out at least once.
+    known: BTreeSet<IpAddr>,
 }
 
 impl Asker {
@@ -95,7 +95,7 @@ impl Asker {
         events: mpsc::Sender<NetEvent>,
         asked: watch::Receiver<Asked>,
     ) -> Self {
-        Self { requests, events, asked, known: BTreeMap::new() }
+        Self { requests, events, asked, known: BTreeSet::new() }
     }
 
     /// Runs until nobody wants to know any more.
@@ -103,13 +103,13 @@ impl Asker {
         let mut round_at = Instant::now();
         loop {
             let asked = self.asked.borrow_and_update().clone();
-            self.known.retain(|address, _| asked.addresses.contains(address));
+            self.known.retain(|address| asked.addresses.contains(address));
             let all = Instant::now() >= round_at;
             if all {
                 round_at = Instant::now() + pause();
             }
             let due: Vec<IpAddr> =
-                asked.addresses.iter().copied().filter(|a| all || !self.known.contains_key(a)).collect();
+                asked.addresses.iter().copied().filter(|a| all || !self.known.contains(a)).collect();
             if !self.round(&asked, &due).await {
                 return;
             }
@@ -123,7 +123,8 @@ impl Asker {
         }
     }
 
-    /// Asks about addresses and reports what changed; whether anybody still listens.
+    /// Asks about addresses and reports what is found, also where it is what it was: whoever asks may have dropped an
+    /// address meanwhile and taken it up again. Whether anybody still listens.
     async fn round(&mut self, asked: &Asked, addresses: &[IpAddr]) -> bool {
         for some in addresses.chunks(AT_ONCE) {
             let found = match self.ask(asked, some).await {
@@ -134,9 +135,8 @@ impl Asker {
                 }
             };
             for (address, responder) in found {
-                if self.known.insert(address, responder) != Some(responder)
-                    && self.events.send(NetEvent::Responder { address, responder }).await.is_err()
-                {
+                self.known.insert(address);
+                if self.events.send(NetEvent::Responder { address, responder }).await.is_err() {
                     return false;
                 }
             }

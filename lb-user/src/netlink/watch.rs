@@ -51,7 +51,7 @@ pub enum NetEvent {
         /// Its next hop.
         next_hop: NextHop,
     },
-    /// Who answers for an address ([`super::Netlink::ask`]) is known now, or changed.
+    /// Who answers for an address ([`super::Netlink::ask`]), each time that was found out.
     Responder {
         /// The address.
         address: IpAddr,

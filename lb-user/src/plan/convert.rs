@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::{self, INTERFACES, destination_flags, service_flags};
+use lb_common::abi::{self, INTERFACES, destination_flags, service_flags, tunnel_flags};
 use lb_common::family::{Family, V4, V6, bytes};
+use lb_common::fwd;
 use lb_common::sip;
 
 use crate::model::{
-    DestinationSpec, ForwardingMethod, Fwmark, Netmask, Persistence, Protocol, Scheduler, SchedulerFlags,
-    ServiceKey, ServiceSpec,
+    DestinationSpec, ForwardingMethod, Fwmark, Netmask, OuterNetwork, Persistence, Protocol, Scheduler,
+    SchedulerFlags, ServiceKey, ServiceSpec, Tunnel, TunnelChecksum, TunnelKind,
 };
 
 /// An address in the first bytes of sixteen.
@@ -58,8 +59,64 @@ pub fn destination_spec(d: &abi::Destination) -> Option<DestinationSpec> {
         weight: d.weight,
         upper: d.upper,
         lower: d.lower,
-        tunnel: None,
+        tunnel: tunnel(d),
     })
+}
+
+/// The encapsulation of a destination, `None` where it has none.
+fn tunnel(d: &abi::Destination) -> Option<Tunnel> {
+    if d.method != ForwardingMethod::Tunnel as u8 {
+        return None;
+    }
+    let checksum = if d.tunnel_flags & tunnel_flags::REMOTE != 0 {
+        TunnelChecksum::Remote
+    } else if d.tunnel_flags & tunnel_flags::CHECKSUM != 0 {
+        TunnelChecksum::Checksum
+    } else {
+        TunnelChecksum::None
+    };
+    let kind = match fwd::TunnelKind::from_u8(d.tunnel_kind)? {
+        fwd::TunnelKind::Ipip => TunnelKind::Ipip,
+        fwd::TunnelKind::Gue => TunnelKind::Gue,
+        fwd::TunnelKind::Gre => TunnelKind::Gre,
+    };
+    Some(Tunnel { kind, port: u16::from_be_bytes(d.tunnel_port), checksum })
+}
+
+/// The outer source address of a tunnel, `None` where it is not one address or not known.
+#[must_use]
+pub fn tunnel_source(d: &abi::Destination) -> Option<IpAddr> {
+    let one = d.tunnel_flags >> tunnel_flags::VARYING == 0 && d.tunnel_source != [0; 16];
+    one.then(|| narrow(d.family == 6, &d.tunnel_source))
+}
+
+/// Fills in the encapsulation of a destination: outer headers from `source`, or from the addresses of a network, another
+/// one for each flow. GUE has its source port for that.
+pub fn put_tunnel(
+    d: &mut abi::Destination,
+    tunnel: Tunnel,
+    source: Option<IpAddr>,
+    network: Option<OuterNetwork>,
+) {
+    d.tunnel_kind = match tunnel.kind {
+        TunnelKind::Ipip => fwd::TunnelKind::Ipip,
+        TunnelKind::Gue => fwd::TunnelKind::Gue,
+        TunnelKind::Gre => fwd::TunnelKind::Gre,
+    } as u8;
+    d.tunnel_port = tunnel.port.to_be_bytes();
+    d.tunnel_flags = match tunnel.checksum {
+        TunnelChecksum::None => 0,
+        TunnelChecksum::Checksum => tunnel_flags::CHECKSUM,
+        TunnelChecksum::Remote => tunnel_flags::REMOTE,
+    };
+    let ipv6 = d.family == 6;
+    match network.filter(|n| n.address().is_ipv6() == ipv6 && tunnel.kind != TunnelKind::Gue) {
+        Some(network) => {
+            d.tunnel_flags |= network.host_bits() << tunnel_flags::VARYING;
+            d.tunnel_source = wide(network.address());
+        }
+        None => d.tunnel_source = source.map_or([0; 16], wide),
+    }
 }
 
 /// A service as configured, `None` where its scheduler is none of ours.
@@ -116,5 +173,32 @@ mod tests {
             [255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0]
         );
         assert_eq!(mask_bytes(Netmask::V6(128)), [255; 16]);
+    }
+
+    #[test]
+    fn tunnels_come_back_as_they_were_given() {
+        let source: IpAddr = "198.51.100.1".parse().unwrap();
+        let network = OuterNetwork::new("10.1.2.3".parse().unwrap(), 16);
+        for kind in [TunnelKind::Ipip, TunnelKind::Gue, TunnelKind::Gre] {
+            for checksum in [TunnelChecksum::None, TunnelChecksum::Checksum, TunnelChecksum::Remote] {
+                let given = Tunnel { kind, port: 6080, checksum };
+                for network in [None, network] {
+                    let method = ForwardingMethod::Tunnel as u8;
+                    let mut d = abi::Destination { method, family: 4, ..Default::default() };
+                    put_tunnel(&mut d, given, Some(source), network);
+                    assert_eq!(tunnel(&d), Some(given));
+                    let varies = network.is_some() && kind != TunnelKind::Gue;
+                    assert_eq!(d.tunnel_flags >> tunnel_flags::VARYING, if varies { 16 } else { 0 });
+                    let expected: IpAddr = if varies { "10.1.0.0".parse().unwrap() } else { source };
+                    assert_eq!(d.tunnel_source, wide(expected));
+                }
+            }
+        }
+        assert_eq!(tunnel(&abi::Destination::default()), None);
+        // A network of the other family is of no use.
+        let mut d = abi::Destination { family: 6, ..Default::default() };
+        let ipip = Tunnel { kind: TunnelKind::Ipip, port: 0, checksum: TunnelChecksum::None };
+        put_tunnel(&mut d, ipip, None, network);
+        assert_eq!((d.tunnel_source, d.tunnel_flags), ([0; 16], 0));
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn table(members: &[Member], size: u32) -> Vec<u32> {
             let name = m.name();
             Order {
                 id: m.id,
-                turns: (m.last_weight / divisor >> shift).max(1),
+                turns: ((m.last_weight / divisor) >> shift).max(1),
                 next: hash::mh_first(name) % size,
                 skip: hash::mh_second(name) % (size - 1) + 1,
             }

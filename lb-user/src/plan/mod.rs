@@ -15,8 +15,8 @@ mod prefilter;
 mod slots;
 
 pub use self::convert::{
-    SIP, destination_address, destination_spec, engine_number, interface_index, mask_bytes, service_key,
-    service_spec, wide,
+    SIP, destination_address, destination_spec, engine_number, interface_index, mask_bytes, put_tunnel,
+    service_key, service_spec, tunnel_source, wide,
 };
 pub use self::diff::plan;
 pub use self::extent::{Extents, GRACE};

@@ -24,6 +24,7 @@ use lb_common::abi::{
     ServiceKey4, ServiceKey6, destination_flags,
 };
 use lb_common::family::{Family as _, V6};
+use lb_common::flow_table::elements;
 use lb_common::limit;
 use lb_common::reason::Reason;
 use lb_common::run::Action;
@@ -116,9 +117,9 @@ fn remembered(l: &Locality) -> (u32, u32, Vec<u64>) {
     (l.last_used, l.modified, l.members[..l.count as usize].to_vec())
 }
 
-/// Writes the buckets of a table.
+/// Writes the buckets of a table with `mask` + 1 of them, and its overflow buckets.
 fn write<T: Plain, const N: usize>(to: &mut Array<MapData, [u64; N]>, from: &Memory<T>, mask: u32) {
-    for i in 0..=mask {
+    for i in 0..elements(mask + 1) {
         let words: [u64; N] = from.read(i).unwrap().to_words().try_into().unwrap();
         to.set(i, words, 0).unwrap();
     }
@@ -136,7 +137,7 @@ fn compare_table<T: Plain + Debug, const N: usize>(
     kernel: &Array<MapData, [u64; N]>,
     mask: u32,
 ) -> Result<(), String> {
-    for i in 0..=mask {
+    for i in 0..elements(mask + 1) {
         let (host, kernel) = (host.read(i).unwrap(), kernel.get(&i, 0).unwrap());
         if host.to_words() != kernel {
             return compare(
@@ -168,7 +169,7 @@ impl Kernel {
         let dataplane = Dataplane::open(&options).expect("the data path in the kernel");
         let dir = pins.maps();
         let connections4 = array(&dir, "CONNECTIONS4");
-        assert_eq!(connections4.len(), BUCKETS);
+        assert_eq!(connections4.len(), elements(BUCKETS));
         Self {
             dataplane,
             connections4,
@@ -264,7 +265,7 @@ impl Kernel {
 
     /// Runs the director over a frame; the first and the last tick it can have seen.
     pub(crate) fn run(&mut self, frame: &[u8], ifindex: u32) -> (Run, u32, u32) {
-        self.used.extend([ICMP_BUCKETS, limit::bucket(source(frame))]);
+        self.used.extend([ICMP_BUCKETS, ICMP_BUCKETS + 1, limit::bucket(source(frame))]);
         let first = self.tick();
         let run = self.dataplane.run(frame, ifindex, 1).unwrap();
         (run, first, self.tick())
@@ -349,8 +350,8 @@ fn source(frame: &[u8]) -> u32 {
 /// XDP's number of an action (include/uapi/linux/bpf.h: enum xdp_action).
 pub(crate) fn number(action: Action) -> u32 {
     match action {
-        Action::Drop => 1,
-        Action::Pass | Action::Open | Action::Other | Action::Engine => 2,
+        Action::Drop | Action::Encapsulate(_) => 1,
+        Action::Pass | Action::Open | Action::Related | Action::Other | Action::Engine => 2,
         Action::Transmit => 3,
         Action::Redirect(_) => 4,
     }

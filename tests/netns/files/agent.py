@@ -6,8 +6,10 @@ or "timeout".
 import errno
 import json
 import select
+import selectors
 import socket
 import sys
+import threading
 import time
 
 HELD = {}
@@ -126,8 +128,13 @@ def udp(order):
 
 
 def many(order):
-    """Connections one after another, each closed."""
-    return {"got": [connect(o)["got"] for o in order["many"]]}
+    """Connections one after another, each closed; and how many seconds each took with its closing."""
+    got, took = [], []
+    for one in order["many"]:
+        begun = time.monotonic()
+        got.append(connect(one)["got"])
+        took.append(time.monotonic() - begun)
+    return {"got": got, "took": took}
 
 
 def send_frame(order):
@@ -171,6 +178,91 @@ def sha256(order):
     return {"sha256": sha256_of_blob(order["blob_sha256"])}
 
 
+class Crowd:
+    """Many connections, each of which says something once a second and is answered."""
+
+    def __init__(self, order):
+        self.broken = []
+        self.socks = {}
+        self.answers = 0
+        self.stop = False
+        for src, sport, dst, dport in order["crowd"]:
+            got = connect({"connect": [src, sport, dst, dport], "hold": ("crowd", src, sport, dst)})
+            sock = HELD.pop(("crowd", src, sport, dst), None)
+            if sock is None:
+                self.broken.append("%s:%d to %s: %s" % (src, sport, dst, got["got"]))
+                continue
+            sock.setblocking(False)
+            self.socks[sock] = "%s:%d to %s" % (src, sport, dst)
+        self.thread = threading.Thread(target=self.talk, daemon=True)
+        self.thread.start()
+
+    def lose(self, poll, sock, why):
+        self.broken.append("%s: %s" % (self.socks.pop(sock), why))
+        poll.unregister(sock)
+        sock.close()
+
+    def talk(self):
+        poll = selectors.DefaultSelector()
+        for sock in self.socks:
+            poll.register(sock, selectors.EVENT_READ)
+        while not self.stop:
+            end = time.monotonic() + 1
+            for sock in list(self.socks):
+                try:
+                    sock.send(b"x")
+                except OSError as error:
+                    self.lose(poll, sock, outcome(error))
+            while True:
+                left = end - time.monotonic()
+                if left <= 0:
+                    break
+                for key, _ in poll.select(left):
+                    try:
+                        data = key.fileobj.recv(65536)
+                    except OSError as error:
+                        self.lose(poll, key.fileobj, outcome(error))
+                        continue
+                    if data:
+                        self.answers += data.count(b"\n")
+                    else:
+                        self.lose(poll, key.fileobj, "EOF")
+
+    def quiet(self):
+        """Stops talking, then says something on each connection in turn and waits for the answer."""
+        self.stop = True
+        self.thread.join()
+        for sock, name in self.socks.items():
+            sock.settimeout(5)
+            try:
+                sock.setblocking(False)
+                try:
+                    while sock.recv(65536):
+                        pass
+                except BlockingIOError:
+                    pass
+                sock.settimeout(5)
+                sock.send(b"x")
+                line(sock)
+            except OSError as error:
+                self.broken.append("%s at last: %s" % (name, outcome(error)))
+
+
+CROWD = []
+
+
+def crowd(order):
+    CROWD.append(Crowd(order))
+    return crowd_state(order)
+
+
+def crowd_state(order):
+    crowd = CROWD[0]
+    if order.get("quiet"):
+        crowd.quiet()
+    return {"open": len(crowd.socks), "broken": crowd.broken, "answers": crowd.answers}
+
+
 ORDERS = {
     "connect": connect,
     "echo": echo,
@@ -182,6 +274,8 @@ ORDERS = {
     "capture": capture,
     "frames": frames,
     "blob_sha256": sha256,
+    "crowd": crowd,
+    "crowd_state": crowd_state,
 }
 
 

@@ -1,13 +1,14 @@
-"""A real server.  Job as JSON in argv[1]: {"name", "tcp": [ports], "udp": [ports], "http": [ports]}.
+"""A real server.  Job as JSON in argv[1]: {"name", "certificate", "tcp": [ports], "udp": [ports], "http": [ports], "https": [ports]}.
 
 tcp: says its name and a line end at once, and again for everything it is sent, until the other side closes.
 udp: answers each datagram with its name and a line end, from the address the datagram was sent to.
-http: GET / answers the name, GET /blob/N answers N bytes made by blob.py.
+http and https (key and certificate in the file `certificate`): GET / answers the name, GET /blob/N answers N bytes made by blob.py.
 """
 import http.server
 import json
 import selectors
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -112,6 +113,14 @@ class Http(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
 
+def https(port):
+    server = Http(("::", port), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(JOB["certificate"])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    return server
+
+
 def main():
     selector = selectors.DefaultSelector()
     for port in JOB["tcp"]:
@@ -120,6 +129,8 @@ def main():
         udp(port, selector)
     for port in JOB["http"]:
         threading.Thread(target=Http(("::", port), Handler).serve_forever, daemon=True).start()
+    for port in JOB["https"]:
+        threading.Thread(target=https(port).serve_forever, daemon=True).start()
     print("ready", flush=True)
     if not (JOB["tcp"] or JOB["udp"]):
         threading.Event().wait()

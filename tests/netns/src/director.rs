@@ -36,6 +36,8 @@ pub struct DirectorOptions {
     pub interfaces: Vec<String>,
     /// Configuration (TOML), [`SMALL_TABLES`] where `None`.
     pub config: Option<String>,
+    /// The host it runs on, `director` where `None`; give each of several an instance of its own.
+    pub host: Option<String>,
     /// `--instance`, `test` where `None`.
     pub instance: Option<String>,
     /// Whether it may outlive us ([`Director::keep`]).
@@ -85,7 +87,8 @@ impl Director {
         link_tools(site.dir())?;
         fs::write(site.dir().join("lbd.toml"), options.config.as_deref().unwrap_or(SMALL_TABLES))
             .context("cannot write lbd's configuration")?;
-        let (dir, bpffs, namespace) = (site.dir().to_owned(), site.bpffs(), site.director());
+        let namespace = options.host.map_or_else(|| site.director(), |host| site.host(&host));
+        let (dir, bpffs) = (site.dir().to_owned(), site.bpffs());
         let keepable = options.keepable;
         let process = spawn(&namespace, &dir, &bpffs, &instance, &interfaces, keepable)?;
         let mut director = Self { process, namespace, dir, bpffs, instance, interfaces, keepable };

@@ -2,9 +2,10 @@
 //!
 //! - [`topology`]: namespaces, bridges and veth pairs from a description; [`site`] holds the descriptions used.
 //! - [`director`]: a running lbd in a site and the lbadm that speaks to it.
-//! - [`recorded`]: commands as the recordings gave them.
+//! - [`recorded`]: commands as the recordings gave them; [`document`]: those of documents.
 //! - [`server`] and [`agent`]: what answers on the real servers, and what sends for the client.
 //! - [`stream`]: requests that go on while something changes.
+//! - [`flood`]: what floods a director.
 //! - [`process`], [`namespace`], [`shell`], [`stale`], [`interrupt`]: the machinery below.
 //!
 //! Everything a site makes (namespaces, a private bpffs, processes, files) carries the id of the process that made
@@ -12,8 +13,11 @@
 //! Traffic stays inside the namespaces, in the address blocks of RFC 5737 and RFC 3849.
 
 pub mod agent;
+pub mod decap;
 pub mod director;
+pub mod document;
 pub mod download;
+pub mod flood;
 pub mod interrupt;
 pub mod namespace;
 pub mod process;

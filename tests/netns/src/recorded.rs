@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
@@ -28,10 +30,8 @@ impl Director {
         let nobody = if user == "root" { None } else { Some(ids_of_nobody()?) };
         let mut command = self.command("sh")?;
         command.args(["-c", line]);
+        with_hosts(&mut command, hosts);
         let enter = move || -> nix::Result<()> {
-            unshare(CloneFlags::CLONE_NEWNS)?;
-            mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
-            mount(Some(&hosts), "/etc/hosts", None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
             if let Some((uid, gid)) = nobody {
                 setgroups(&[gid])?;
                 setgid(gid)?;
@@ -39,12 +39,25 @@ impl Director {
             }
             Ok(())
         };
-        // SAFETY: the closure runs in the child between fork and exec and makes system calls only; short paths are
-        // handed over on the stack.
+        // SAFETY: the closure runs in the child between fork and exec and makes system calls only.
         unsafe {
             command.pre_exec(move || enter().map_err(Into::into));
         }
         shell::finish(&mut command, stdin)
+    }
+}
+
+/// Lets `command` see `hosts` as /etc/hosts.
+pub(crate) fn with_hosts(command: &mut Command, hosts: PathBuf) {
+    let enter = move || -> nix::Result<()> {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+        mount(Some(&hosts), "/etc/hosts", None::<&str>, MsFlags::MS_BIND, None::<&str>)
+    };
+    // SAFETY: the closure runs in the child between fork and exec and makes system calls only; short paths are handed
+    // over on the stack.
+    unsafe {
+        command.pre_exec(move || enter().map_err(Into::into));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Small servers that answer with their names.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -12,9 +13,12 @@ use crate::process::Process;
 use crate::{Site, interrupt};
 
 /// Debian's interpreter, not whatever a version manager put in front of it.
-pub(crate) const PYTHON: &str = "/usr/bin/python3";
+pub const PYTHON: &str = "/usr/bin/python3";
 
 const SCRIPT: &str = concat!(include_str!("../files/blob.py"), "\n", include_str!("../files/server.py"));
+
+/// Where a server that speaks TLS leaves its certificate, in the site's directory; clients may trust it.
+pub const CERTIFICATE: &str = "cacert.pem";
 
 /// What a server answers on.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -25,6 +29,8 @@ pub struct Ports {
     pub udp: Vec<u16>,
     /// `GET /` answers its name, `GET /blob/N` N bytes of which [`crate::Agent::blob_sha256`] knows the sum.
     pub http: Vec<u16>,
+    /// The same by TLS, as www.ilinux.io.
+    pub https: Vec<u16>,
 }
 
 impl Ports {
@@ -32,13 +38,14 @@ impl Ports {
     #[must_use]
     pub fn recorded() -> Self {
         let ports = vec![80, 443, 8080, 8443];
-        Self { tcp: ports.clone(), udp: ports, http: Vec::new() }
+        Self { tcp: ports.clone(), udp: ports, ..Self::default() }
     }
 }
 
 #[derive(Serialize)]
 struct Job<'a> {
     name: &'a str,
+    certificate: &'a Path,
     #[serde(flatten)]
     ports: &'a Ports,
 }
@@ -74,7 +81,14 @@ impl Server {
         ports: &Ports,
         spawn: fn(&mut Command, &Path, &str) -> Result<Process>,
     ) -> Result<Self> {
-        let job = serde_json::to_string(&Job { name, ports }).context("cannot write the job")?;
+        let certificate = dir.join(CERTIFICATE);
+        if !ports.https.is_empty() {
+            // Key and certificate of nobody: good for tests alone.
+            fs::write(&certificate, include_str!("../files/www.ilinux.io.pem"))
+                .context("cannot write a certificate")?;
+        }
+        let job = serde_json::to_string(&Job { name, certificate: &certificate, ports })
+            .context("cannot write the job")?;
         let mut command = namespace.command(PYTHON)?;
         command.args(["-c", SCRIPT, &job]);
         let mut process = spawn(&mut command, dir, &format!("server-{name}"))?;

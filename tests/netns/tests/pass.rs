@@ -66,7 +66,7 @@ fn odd_frames_pass_byte_for_byte() -> Result<()> {
 #[ignore = "needs root and the data path: cargo xtask test"]
 fn the_directors_own_services_stay_reachable() -> Result<()> {
     Site::nat_dr()?.test(|site| {
-        let ports = Ports { tcp: vec![22, 8022], udp: vec![123], http: Vec::new() };
+        let ports = Ports { tcp: vec![22, 8022], udp: vec![123], ..Ports::default() };
         let _own = Server::start(&site.director(), site.dir(), "director", &ports)?;
         let _servers = Server::start_all(site, &Ports::recorded())?;
         let mut client = Agent::start(&site.client(), site.dir())?;

@@ -19,7 +19,7 @@ fn message(client: &mut Agent, from: (&str, u16), to: &str, call: &str) -> Resul
 }
 
 fn calls(site: &Site, method: &str, options: &str) -> Result<()> {
-    let ports = Ports { tcp: Vec::new(), udp: vec![5060], http: Vec::new() };
+    let ports = Ports { udp: vec![5060], ..Ports::default() };
     let _servers = Server::start_all(site, &ports)?;
     let mut client = Agent::start(&site.client(), site.dir())?;
     let director = Director::start(site)?;

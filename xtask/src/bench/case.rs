@@ -7,7 +7,7 @@ use super::{
     frames::{self, CLIENT, CLIENT_PORT, CLIENT6, REAL, REAL_PORT, STRANGER, Segment, VIP, VIP6},
     meter::Samples,
     report::{Goal, Results, Row},
-    site::{DR, NAT, Site, UDP, XDP_PASS, XDP_TX, flow},
+    site::{DR, GUE, IPIP, NAT, Site, UDP, XDP_PASS, XDP_TX, flow},
 };
 
 /// What the data path must have done with every packet of a case.
@@ -26,6 +26,8 @@ struct Case {
     frame: Vec<u8>,
     expected: Expected,
     goal: Goal,
+    /// Bytes that the director puts in front of the frame.
+    overhead: u16,
     /// Which connections are new again each time.
     new: Option<[lb_common::abi::FlowKey4; 2]>,
     fed: Samples,
@@ -40,6 +42,7 @@ impl Case {
             frame,
             expected: Expected::Forwarded,
             goal,
+            overhead: 0,
             new: None,
             fed: Samples::default(),
             feeding: Samples::default(),
@@ -54,15 +57,38 @@ impl Case {
         Self { new: Some(new), ..self }
     }
 
+    fn wrapped(self, overhead: u16) -> Self {
+        Self { overhead, ..self }
+    }
+
+    /// Runs a program over the frame.
+    fn feed(&self, site: &mut Site, target: &str, repeat: u32) -> Result<(f64, u32)> {
+        if self.overhead == 0 {
+            return site.fed(self.feeder, target, &self.frame, repeat);
+        }
+        site.unwrapped(target, &self.frame, self.overhead, repeat)
+    }
+
+    /// What the feeder costs by itself: where it takes bytes away, something must put them there, and that is half of
+    /// what moving the frame's start forth and back costs.
+    fn feeder_alone(&self, site: &mut Site, repeat: u32) -> Result<f64> {
+        if self.overhead == 0 {
+            return Ok(self.feed(site, "empty", repeat)?.0);
+        }
+        let (grown, _) = self.feed(site, "grown", repeat)?;
+        let moved = site.alone("moved", &self.frame, repeat)? - site.alone("empty", &self.frame, repeat)?;
+        Ok(grown - moved / 2.0)
+    }
+
     /// One round.
     fn round(&mut self, site: &mut Site, repeat: u32) -> Result<()> {
         if let Some(keys) = self.new {
             site.free_between_runs(keys)?;
         }
-        let (nanoseconds, _) = site.fed(self.feeder, "empty", &self.frame, repeat)?;
+        let nanoseconds = self.feeder_alone(site, repeat)?;
         self.feeding.add(nanoseconds);
         let before = self.seen(site)?;
-        let (nanoseconds, action) = site.fed(self.feeder, "director", &self.frame, repeat)?;
+        let (nanoseconds, action) = self.feed(site, "director", repeat)?;
         let seen = self.seen(site)? - before;
         let wanted = if self.expected == Expected::Forwarded { XDP_TX } else { XDP_PASS };
         if action != wanted || seen != u64::from(repeat) {
@@ -134,6 +160,8 @@ fn open(site: &mut Site) -> Result<()> {
     let openers = [
         ("again4", frames::tcp4(client, (VIP, DR), Segment::Syn)?),
         ("again4", frames::tcp4(client, (VIP, NAT), Segment::Syn)?),
+        ("again4", frames::tcp4(client, (VIP, IPIP), Segment::Syn)?),
+        ("again4", frames::tcp4(client, (VIP, GUE), Segment::Syn)?),
         ("again4", frames::udp4(client, (VIP, UDP))?),
         ("again6", frames::tcp6(client6, (VIP6, DR), Segment::Syn)?),
     ];
@@ -159,6 +187,8 @@ fn cases() -> Result<Vec<Case>> {
         Case::new("established TCP, DR", "again4", ack(dr)?, Goal::L(1.0)),
         Case::new("established TCP, NAT, from the client", "again4", ack(nat)?, Goal::L(1.4)),
         Case::new("established TCP, NAT, from the real server", "again4", answer, Goal::L(1.4)),
+        Case::new("established TCP, IPIP", "unwrapped4", ack((VIP, IPIP))?, Goal::L(1.7)).wrapped(20),
+        Case::new("established TCP, GUE", "unwrapped4", ack((VIP, GUE))?, Goal::L(2.0)).wrapped(32),
         Case::new("UDP, DR", "again4", frames::udp4(client, udp)?, Goal::AsDr(0.0)),
         Case::new("established TCP over IPv6, DR", "again6", ack6, Goal::AsDr(0.4)),
         Case::new("new connection, DR, rr", "anew4", syn(dr)?, Goal::L(3.5)).opening([dr_key, dr_key]),

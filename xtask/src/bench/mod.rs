@@ -10,6 +10,7 @@ mod flows;
 mod frames;
 mod meter;
 mod report;
+mod services;
 mod site;
 mod value;
 

@@ -8,18 +8,16 @@ use aya::{
     maps::{HashMap, MapData, PerCpuArray, ProgramArray},
     programs::{ProgramFd, Xdp},
 };
+use lb_common::abi::programs::{
+    ENCAP4, ENCAP6, ENGINE4, ENGINE6, OPEN4, OPEN6, OTHER4, OTHER6, RELATED4, RELATED6,
+};
 use lb_common::{
-    abi::{
-        Connection4, Counters, Counts, Destination, FlowKey4, Hop, Interface, Service, Settings, WAYS,
-        connection_flags, destination_flags,
-    },
+    abi::{Connection4, Counters, Counts, FlowKey4, Hop, Interface, Settings, WAYS, connection_flags},
     conn::tcp,
     family::{Family, Ports, V4, V6},
-    flow_table::Place,
-    fwd::ForwardingMethod,
+    flow_table::{Place, elements},
     hash,
     reason::Reason,
-    sched::Scheduler,
 };
 
 use super::{
@@ -34,8 +32,12 @@ pub(super) const DR: u16 = 80;
 pub(super) const NAT: u16 = 8080;
 /// Port of the UDP service.
 pub(super) const UDP: u16 = 53;
-/// Destinations of every service but NAT's, which has one: the frames from its real server are known so.
-const DESTINATIONS: u32 = 4;
+/// Port of the service whose destination is behind IPIP.
+pub(super) const IPIP: u16 = 81;
+/// Port of the service whose destination is behind GUE, and GUE's own.
+pub(super) const GUE: u16 = 82;
+/// Destinations of every service but NAT's and the tunnels', which have one: the frames from its real server are known so.
+pub(super) const DESTINATIONS: u32 = 4;
 /// Buckets of the IPv4 connection table: 2 M slots, a quarter of them in use with 512 K flows. The daemon plans for
 /// three eighths at most.
 pub(super) const BUCKETS: u32 = 1 << 19;
@@ -50,10 +52,24 @@ const SEED: [u64; 4] =
 const HZ: u32 = 1000;
 
 /// Programs of the director, as in the shipped object.
-pub(super) const DIRECTOR: [&str; 10] =
-    ["director", "open4", "open6", "other4", "other6", "engine4", "engine6", "clock", "empty", "pass"];
+pub(super) const DIRECTOR: [&str; 14] = [
+    "director", "open4", "open6", "encap4", "encap6", "related4", "related6", "other4", "other6", "engine4",
+    "engine6", "clock", "empty", "pass",
+];
 /// What is measured beside them.
-const PROBES: [&str; 8] = ["again4", "again6", "anew4", "flows4", "lookup", "hit", "bucket", "parsed"];
+const PROBES: [&str; 11] = [
+    "again4",
+    "again6",
+    "anew4",
+    "flows4",
+    "unwrapped4",
+    "lookup",
+    "hit",
+    "bucket",
+    "parsed",
+    "grown",
+    "moved",
+];
 
 /// The loaded object and its maps.
 pub(super) struct Site {
@@ -82,8 +98,8 @@ impl Site {
     pub(super) fn open(object: &[u8], small: bool) -> Result<Self> {
         let buckets = if small { FEW_BUCKETS } else { BUCKETS };
         let mut ebpf = EbpfLoader::new()
-            .map_max_entries("CONNECTIONS4", buckets)
-            .map_max_entries("CONNECTIONS6", FEW_BUCKETS)
+            .map_max_entries("CONNECTIONS4", elements(buckets))
+            .map_max_entries("CONNECTIONS6", elements(FEW_BUCKETS))
             .map_max_entries("FLOWS", if small { 1 } else { super::flows::MOST })
             .map_max_entries("MANY", if small { 1024 } else { MANY })
             .load(object)
@@ -96,11 +112,20 @@ impl Site {
             fds.insert(name, program.fd()?.try_clone()?);
         }
         let mut openers = program_array(&mut ebpf, "OPENERS")?;
-        for (version, name) in
-            [(4, "open4"), (6, "open6"), (5, "other4"), (7, "other6"), (2, "engine4"), (3, "engine6")]
-        {
+        for (place, name) in [
+            (ENCAP4, "encap4"),
+            (ENCAP6, "encap6"),
+            (OPEN4, "open4"),
+            (OPEN6, "open6"),
+            (RELATED4, "related4"),
+            (RELATED6, "related6"),
+            (OTHER4, "other4"),
+            (OTHER6, "other6"),
+            (ENGINE4, "engine4"),
+            (ENGINE6, "engine6"),
+        ] {
             if let Some(fd) = fds.get(name) {
-                openers.set(version, fd, 0)?;
+                openers.set(place, fd, 0)?;
             }
         }
         configure(&mut ebpf, buckets)?;
@@ -166,13 +191,32 @@ impl Site {
         meter::time(self.program(feeder)?, frame, repeat)
     }
 
+    /// The same with a frame that `target` puts `overhead` bytes in front of, which are taken away again each time.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(super) fn unwrapped(
+        &mut self,
+        target: &str,
+        frame: &[u8],
+        overhead: u16,
+        repeat: u32,
+    ) -> Result<(f64, u32)> {
+        let fd = self.fds.get(target).with_context(|| format!("no program {target}"))?;
+        self.target.set(0, fd, 0)?;
+        self.original.set(0, Value::<128>::new().with(0, frame).0, 0)?;
+        self.position.set(0, Value::<16>::new().u64(0, overhead.into()).0, 0)?;
+        let wrapped = [vec![0; overhead.into()], frame.to_vec()].concat();
+        meter::time(self.program("unwrapped4")?, &wrapped, repeat)
+    }
+
     /// Packets forwarded so far, both ways, all destinations.
     ///
     /// # Errors
     /// When the map cannot be read.
     pub(super) fn forwarded(&self) -> Result<u64> {
         let mut sum = 0;
-        for id in 0..DESTINATIONS * 3 + 1 {
+        for id in 0..DESTINATIONS * 3 + 3 {
             for cpu in self.counters.get(&id, 0)?.iter() {
                 for at in [offset_of!(Counters, in_packets), offset_of!(Counters, out_packets)] {
                     sum += word(cpu, at);
@@ -214,10 +258,10 @@ impl Site {
     /// # Errors
     /// When a map cannot be written.
     pub(super) fn clear(&mut self) -> Result<()> {
-        for bucket in 0..self.buckets {
+        for bucket in 0..elements(self.buckets) {
             self.connections.set(bucket, [0; 256], 0)?;
         }
-        for id in 0..DESTINATIONS * 3 + 1 {
+        for id in 0..DESTINATIONS * 3 + 3 {
             self.counts.set(id, [0; 16], 0)?;
         }
         Ok(())
@@ -283,7 +327,8 @@ fn word(bytes: &[u8], at: usize) -> u64 {
     word.map_or(0, u64::from_ne_bytes)
 }
 
-fn hop() -> Hop {
+/// The next hop of every destination.
+pub(super) fn hop() -> Hop {
     Hop::new(frames::NEXT, LOOPBACK as u16)
 }
 
@@ -327,55 +372,5 @@ fn configure(ebpf: &mut Ebpf, buckets: u32) -> Result<()> {
         let old = u64::from_ne_bytes(prefilter.get(&(bit >> 6), 0)?);
         prefilter.set(bit >> 6, (old | 1 << (bit & 63)).to_ne_bytes(), 0)?;
     }
-    services(ebpf)
-}
-
-fn services(ebpf: &mut Ebpf) -> Result<()> {
-    let mut destinations: Bytes<{ size_of::<Destination>() }> = value::array(ebpf, "DESTINATIONS")?;
-    let mut slots: Bytes<4> = value::array(ebpf, "SLOTS")?;
-    let take = |ebpf: &mut Ebpf, name: &str| ebpf.take_map(name).with_context(|| format!("no map {name}"));
-    let mut services4: HashMap<MapData, [u8; 8], [u8; size_of::<Service>()]> =
-        HashMap::try_from(take(ebpf, "SERVICES4")?)?;
-    let mut services6: HashMap<MapData, [u8; 20], [u8; size_of::<Service>()]> =
-        HashMap::try_from(take(ebpf, "SERVICES6")?)?;
-    let all = [
-        (VIP.as_slice(), DR, 6, DESTINATIONS, ForwardingMethod::DirectRoute),
-        (VIP.as_slice(), UDP, 17, DESTINATIONS, ForwardingMethod::DirectRoute),
-        (VIP6.as_slice(), DR, 6, DESTINATIONS, ForwardingMethod::DirectRoute),
-        (VIP.as_slice(), NAT, 6, 1, ForwardingMethod::Masq),
-    ];
-    let mut first = 0;
-    for (service, (address, port, protocol, number, method)) in (0_u32..).zip(all) {
-        let masq = method == ForwardingMethod::Masq;
-        for id in first..first + number {
-            let last = u8::try_from(id)?;
-            let real = if masq { REAL } else { [203, 0, 113, 100 + last] };
-            let destination = Value::<{ size_of::<Destination>() }>::new()
-                .u64(offset_of!(Destination, hop), hop().0)
-                .u32(offset_of!(Destination, flags), destination_flags::AVAILABLE | destination_flags::IN_USE)
-                .u32(offset_of!(Destination, weight), 1)
-                .with(offset_of!(Destination, address), &real)
-                .with(offset_of!(Destination, port), &if masq { REAL_PORT } else { port }.to_be_bytes())
-                .with(offset_of!(Destination, family), &[if address.len() == 4 { 4 } else { 6 }])
-                .with(offset_of!(Destination, method), &[method as u8])
-                .u32(offset_of!(Destination, service), service);
-            destinations.set(id, destination.0, 0)?;
-            slots.set(id, id.to_ne_bytes(), 0)?;
-        }
-        let value = Value::<{ size_of::<Service>() }>::new()
-            .u32(offset_of!(Service, id), service)
-            .with(offset_of!(Service, scheduler), &[Scheduler::Rr as u8])
-            .u32(offset_of!(Service, first_slot), first)
-            .u32(offset_of!(Service, slots), number)
-            .u32(offset_of!(Service, weight_step), 1)
-            .u32(offset_of!(Service, weight_max), 1);
-        let tail = [port.to_be_bytes(), [protocol, 0]].concat();
-        if address.len() == 4 {
-            services4.insert(Value::<8>::new().with(0, address).with(4, &tail).0, value.0, 0)?;
-        } else {
-            services6.insert(Value::<20>::new().with(0, address).with(16, &tail).0, value.0, 0)?;
-        }
-        first += number;
-    }
-    Ok(())
+    super::services::write(ebpf)
 }

@@ -1,15 +1,9 @@
 //! Replaying command lines: ipvsadm-cli.json and live-listings.json.
 
-use std::fs;
-
 use anyhow::{Result, bail};
-use netns_tests::recorded::HOSTS;
-use netns_tests::shell::Finished;
 use serde_json::json;
 
-use super::names::Names;
-use super::recording::{Command, Flow, Outcome, Scenario};
-use super::refused::{self, Refused};
+use super::recording::{Flow, Scenario};
 use super::stage::Stage;
 use super::{Mismatches, compare};
 
@@ -17,11 +11,9 @@ use super::{Mismatches, compare};
 ///
 /// # Errors
 /// If the machinery fails (a site, a server, lbd itself), not if an answer differs.
-pub(crate) fn run(stage: &mut Stage, scenario: &Scenario, allow_refused: bool) -> Result<Mismatches> {
+pub(crate) fn run(stage: &mut Stage, scenario: &Scenario) -> Result<Mismatches> {
     let marks = scenario.commands.iter().any(|c| c.cmd.contains(" -f "));
     let director = stage.fresh_director(marks)?;
-    let names = Names::new(HOSTS, &fs::read_to_string("/etc/services").unwrap_or_default());
-    let mut refused = Refused::new(&names);
     let mut found = Mismatches::default();
     let mut traffic = recorded_traffic(scenario);
     for (n, command) in scenario.commands.iter().enumerate() {
@@ -35,7 +27,7 @@ pub(crate) fn run(stage: &mut Stage, scenario: &Scenario, allow_refused: bool) -
             continue;
         };
         let got = director.recorded(&line, command.stdin.as_deref().unwrap_or_default(), &command.user)?;
-        let differences = judge(command, &got, allow_refused.then_some(&mut refused), &mut found);
+        let differences = compare::outcome(&command.cmd, &command.outcome, &got);
         found.add(&format!("command {} `{}`", n + 1, command.cmd), differences);
     }
     if let Some(traffic) = stage.used_traffic() {
@@ -43,78 +35,6 @@ pub(crate) fn run(stage: &mut Stage, scenario: &Scenario, allow_refused: bool) -
     }
     drop(director);
     Ok(found)
-}
-
-/// Compares one command; with allowance, one that uses what is refused must be refused clearly.
-fn judge(
-    command: &Command,
-    got: &Finished,
-    refused: Option<&mut Refused>,
-    notes: &mut Mismatches,
-) -> Vec<String> {
-    let Some(refused) = refused else { return compare::outcome(&command.cmd, &command.outcome, got) };
-    let restores = command.cmd.contains("-R") || command.cmd.contains("restore");
-    if command.cmd.trim_end().ends_with("-C") || command.cmd.starts_with("ipvsadm-restore") {
-        refused.clear();
-    }
-    if restores {
-        return judge_restore(command, got, refused, notes);
-    }
-    if command.outcome.rc == 0
-        && let Some(why) = refused.judge(&command.cmd)
-    {
-        notes.note(format!("refused: `{}` ({why})", command.cmd));
-        let dependent = why.ends_with("before");
-        return if got.code == 0 {
-            vec![format!("uses {why}, which this version does not have, and yet was accepted")]
-        } else if !got.stdout.is_empty() || !(dependent || refused::says_so(&got.stderr)) {
-            vec![format!(
-                "uses {why}; the refusal does not say that this version does not do it: {}",
-                got.stderr
-            )]
-        } else {
-            Vec::new()
-        };
-    }
-    let expected = Outcome { stdout: refused.strip(&command.outcome.stdout), ..command.outcome.clone() };
-    compare::outcome(&command.cmd, &expected, got)
-}
-
-/// As [`judge`] for the lines of a restore: the messages of refused ones are looked for and taken away.
-fn judge_restore(
-    command: &Command,
-    got: &Finished,
-    refused: &mut Refused,
-    notes: &mut Mismatches,
-) -> Vec<String> {
-    let input = command.stdin.as_deref().unwrap_or_default();
-    let whys: Vec<Option<String>> = input.lines().map(|line| refused.judge(line)).collect();
-    let count = whys.iter().flatten().count();
-    for why in whys.iter().flatten() {
-        notes.note(format!("refused: a line of `{}` ({why})", command.cmd));
-    }
-    let errors: Vec<&str> = command.outcome.stderr.lines().collect();
-    let each_line_failed = errors.len() == whys.len();
-    let kept = errors.iter().zip(&whys).filter(|(_, why)| why.is_none()).map(|(line, _)| format!("{line}\n"));
-    let stderr = if count > 0 && each_line_failed { kept.collect() } else { command.outcome.stderr.clone() };
-    // A refusal may be followed by a line that says what to do about it.
-    let (said, others): (Vec<&str>, Vec<&str>) = got
-        .stderr
-        .split_inclusive('\n')
-        .partition(|line| count > 0 && (refused::says_so(line) || line.starts_with("hint: ")));
-    let refusals: Vec<&&str> = said.iter().filter(|line| refused::says_so(line)).collect();
-    let mut differences = Vec::new();
-    if refusals.len() < count {
-        differences.push(format!(
-            "{count} lines use what this version does not have, {} were refused",
-            refusals.len()
-        ));
-    }
-    let expected =
-        Outcome { stdout: refused.strip(&command.outcome.stdout), stderr, ..command.outcome.clone() };
-    let got = Finished { stderr: others.concat(), ..got.clone() };
-    differences.extend(compare::outcome(&command.cmd, &expected, &got));
-    differences
 }
 
 /// A command as it can be run here: the kernel of the recording had other devices and its own IPVS.
@@ -214,58 +134,5 @@ mod tests {
         ] {
             assert_eq!(of(line), None, "{line}");
         }
-    }
-
-    #[test]
-    fn a_refused_command_must_be_refused_clearly() {
-        let command = |cmd: &str, stdout: &str| Command {
-            scenario: "s".into(),
-            cmd: cmd.into(),
-            stdin: None,
-            user: "root".into(),
-            outcome: Outcome { rc: 0, stdout: stdout.into(), stderr: String::new() },
-        };
-        let finished = |code, stderr: &str| Finished { code, stdout: String::new(), stderr: stderr.into() };
-        let names = Names::new("", "");
-        let mut refused = Refused::new(&names);
-        let mut notes = Mismatches::default();
-        let tunnel = command("ipvsadm -a -t 192.0.2.1:80 -r 198.51.100.11 -i", "");
-        for (got, wrong) in [
-            (finished(0, ""), true),
-            (finished(255, "Memory allocation problem\n"), true),
-            (finished(255, "tunnels are not supported by this version\n"), false),
-        ] {
-            assert_eq!(judge(&tunnel, &got, Some(&mut refused), &mut notes).is_empty(), !wrong, "{got:?}");
-        }
-        assert!(
-            !judge(&tunnel, &finished(255, "not supported"), None, &mut notes).is_empty(),
-            "no allowance"
-        );
-    }
-
-    #[test]
-    fn refused_lines_of_a_restore_are_set_apart() {
-        let input =
-            "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 198.51.100.11 -i\n-A -t 192.0.2.2:80 -s rr\n";
-        let command = Command {
-            scenario: "s".into(),
-            cmd: "ipvsadm -R".into(),
-            stdin: Some(input.into()),
-            user: "root".into(),
-            outcome: Outcome {
-                rc: 255,
-                stdout: String::new(),
-                stderr: "Service already exists\nDestination already exists\nService already exists\n".into(),
-            },
-        };
-        let names = Names::new("", "");
-        let mut notes = Mismatches::default();
-        let got = |stderr: &str| Finished { code: 255, stdout: String::new(), stderr: stderr.into() };
-        let mut check = |stderr: &str| {
-            judge(&command, &got(stderr), Some(&mut Refused::new(&names)), &mut notes).is_empty()
-        };
-        assert!(check("Service already exists\ntunnels are not supported\nService already exists\n"));
-        assert!(check("Service already exists\nnot in this version\nhint: use -m\nService already exists\n"));
-        assert!(!check("Service already exists\nService already exists\n"), "silently accepted");
     }
 }

@@ -6,10 +6,8 @@
 mod commands;
 mod compare;
 mod frame;
-mod names;
 mod packets;
 mod recording;
-mod refused;
 mod scheduling;
 mod stage;
 mod suite;
@@ -34,10 +32,6 @@ pub(crate) struct ReplayArgs {
     /// Only these scenarios or cases: a name, or `name/METHOD` where one name is there for several methods.
     #[arg(long, num_args = 1.., value_name = "NAME")]
     pub(crate) only: Vec<String>,
-    /// Commands that use what this version refuses need only be refused clearly; what they would have made is taken
-    /// out of the recorded listings.
-    #[arg(long)]
-    pub(crate) allow_refused: bool,
 }
 
 /// What differs in one scenario or case.
@@ -69,7 +63,7 @@ impl Mismatches {
 pub(crate) fn run(args: &ReplayArgs) -> Result<Counts> {
     let only: Vec<&str> = args.only.iter().map(String::as_str).collect();
     let files: Vec<(&Path, &[&str])> = args.files.iter().map(|f| (f.as_path(), only.as_slice())).collect();
-    replay(&files, args.allow_refused)
+    replay(&files)
 }
 
 /// Replays what must pass ([`suite::SUITE`]).
@@ -80,10 +74,10 @@ pub(crate) fn run_suite(repo: &Repo) -> Result<Counts> {
     let dir = repo.root().join("tests/recordings");
     let paths: Vec<(PathBuf, &[&str])> = suite::SUITE.iter().map(|e| (dir.join(e.file), e.only)).collect();
     let files: Vec<(&Path, &[&str])> = paths.iter().map(|(p, o)| (p.as_path(), *o)).collect();
-    replay(&files, true)
+    replay(&files)
 }
 
-fn replay(files: &[(&Path, &[&str])], allow_refused: bool) -> Result<Counts> {
+fn replay(files: &[(&Path, &[&str])]) -> Result<Counts> {
     interrupt::install()?;
     // Read everything first: a typo is found before anything is built.
     let recordings: Vec<(&Path, &[&str], Recording)> =
@@ -93,7 +87,7 @@ fn replay(files: &[(&Path, &[&str])], allow_refused: bool) -> Result<Counts> {
             bail!("no recording of the name `{name}`");
         }
     }
-    let mut runner = Runner { stage: Stage::new()?, summary: Counts::default(), allow_refused };
+    let mut runner = Runner { stage: Stage::new()?, summary: Counts::default() };
     for (path, only, recording) in &recordings {
         runner.file(path, only, recording)?;
     }
@@ -142,7 +136,6 @@ fn labels(recording: &Recording) -> Box<dyn Iterator<Item = Label> + '_> {
 struct Runner {
     stage: Stage,
     summary: Counts,
-    allow_refused: bool,
 }
 
 impl Runner {
@@ -157,9 +150,7 @@ impl Runner {
             interrupt::check()?;
             let start = Instant::now();
             let result = match recording {
-                Recording::Commands(all) => {
-                    all.get(n).map(|s| commands::run(&mut self.stage, s, self.allow_refused))
-                }
+                Recording::Commands(all) => all.get(n).map(|s| commands::run(&mut self.stage, s)),
                 Recording::Scheduling(all) => all.get(n).map(|c| scheduling::run(&mut self.stage, c)),
                 Recording::Packets(all) => all.get(n).map(|c| packets::run(&mut self.stage, c)),
             };

@@ -26,7 +26,7 @@ pub(crate) struct Stage {
 }
 
 /// Every stage. One may only need a stage above it.
-pub(crate) const STAGES: [Stage; 15] = [
+pub(crate) const STAGES: [Stage; 16] = [
     Stage { name: "setup", what: "what the tests need is installed", needs: None, run: set_up },
     Stage { name: "format", what: "cargo fmt --check", needs: None, run: format },
     Stage { name: "lint", what: "clippy of user space, warnings denied", needs: None, run: lint },
@@ -69,6 +69,12 @@ pub(crate) const STAGES: [Stage; 15] = [
         what: "whole systems in network namespaces",
         needs: Some("build"),
         run: namespaces,
+    },
+    Stage {
+        name: "flood",
+        what: "a director flooded from random sources; all of it with LB_FLOOD=full",
+        needs: Some("build"),
+        run: flood,
     },
     Stage { name: "recordings", what: "recordings of the real thing", needs: Some("build"), run: recordings },
     Stage { name: "vm", what: "the oldest supported kernel", needs: Some("build"), run: old_kernel },
@@ -197,8 +203,23 @@ fn namespaces(repo: &Repo) -> Result<Option<Counts>> {
         repo,
         "namespaces",
         minutes(15),
-        test_command(repo, &["--release", "--package", "netns-tests", "--", "--include-ignored"]),
+        // The flood takes a stage of its own: it leaves no time for others.
+        test_command(
+            repo,
+            &["--release", "--package", "netns-tests", "--", "--include-ignored", "--skip", FLOOD],
+        ),
     )
+}
+
+/// The test of the stage `flood`.
+const FLOOD: &str = "a_flood_breaks_nothing";
+
+fn flood(repo: &Repo) -> Result<Option<Counts>> {
+    need_root()?;
+    let mut command =
+        test_command(repo, &["--release", "--package", "netns-tests", "--test", "flood", FLOOD]);
+    command.args(["--", "--include-ignored", "--nocapture"]);
+    cargo_test(repo, "flood", minutes(20), command)
 }
 
 fn recordings(repo: &Repo) -> Result<Option<Counts>> {

@@ -31,6 +31,7 @@ pub(super) fn blank<F: Family>() -> Opening<F> {
         sender: Hop(0xa5a5_a5a5_a5a5_a5a5),
         link: 0xa5a5_a5a5_a5a5_a5a5,
         call: 0xa5a5_a5a5_a5a5_a5a5,
+        stray: 0xa5a5,
         subject: Subject {
             key: LocalityKey { service: 0xa5a5, epoch: 0xa5a5, address: [0xa5; 16] },
             client: 0xa5a5_a5a5,
@@ -52,7 +53,7 @@ pub(super) fn blank<F: Family>() -> Opening<F> {
             port: [0xa5; 2],
         },
         room: Room {
-            place: Place { home: 0xa5a5, partner: 0xa5a5, start: 0xa5a5 },
+            place: Place { home: 0xa5a5, partner: 0xa5a5, start: 0xa5a5, overflow: [0xa5a5; 2] },
             removed: Removed {
                 word: Word(0xa5a5_a5a5),
                 key,
@@ -63,6 +64,9 @@ pub(super) fn blank<F: Family>() -> Opening<F> {
                 link: 0xa5a5,
             },
             replaced: true,
+            best: 0xa5a5,
+            word: Word(0xa5a5_a5a5),
+            slot: 0xa5a5,
             cell: 0xa5a5,
         },
         table: FlowTable::Templates,

@@ -12,6 +12,7 @@ use crate::abi::{
     Locality, LocalityKey, MarkRule, Memory, PREFILTER_BITS, REASONS, Schedule, Service, ServiceKey4,
     ServiceKey6, Settings,
 };
+use crate::flow_table;
 use crate::reason::Reason;
 use crate::tables::Route;
 
@@ -76,7 +77,7 @@ pub struct HostTables {
 }
 
 impl HostTables {
-    /// Empty maps whose tables have `buckets` (a power of two) buckets each.
+    /// Empty maps whose tables have `buckets` (a power of two) buckets each, and overflow buckets behind them.
     #[must_use]
     pub fn new(buckets: u32) -> Self {
         Self::with_room(buckets, DESTINATIONS, SLOTS)
@@ -85,6 +86,7 @@ impl HostTables {
     /// The same for so many destinations and slots, a sixteenth of which one service can have.
     #[must_use]
     pub fn with_room(buckets: u32, destinations: u32, slots: u32) -> Self {
+        let elements = flow_table::elements(buckets);
         let mut tables = Self {
             settings: Settings::default(),
             interfaces: BTreeMap::new(),
@@ -96,10 +98,10 @@ impl HostTables {
             destinations: vec![Destination::default(); destinations as usize],
             prefilter: vec![0; PREFILTER_BITS as usize / 64],
             routes: BTreeMap::new(),
-            connections4: Memory::new(buckets),
-            connections6: Memory::new(buckets),
-            templates4: Memory::new(buckets),
-            templates6: Memory::new(buckets),
+            connections4: Memory::new(elements),
+            connections6: Memory::new(elements),
+            templates4: Memory::new(elements),
+            templates6: Memory::new(elements),
             now: AtomicU32::new(0),
             reads: AtomicU32::new(0),
             next: AtomicU32::new(0),
@@ -107,7 +109,7 @@ impl HostTables {
             schedules: (0..SERVICES).map(|_| AtomicU64::new(0)).collect(),
             counters: (0..destinations).map(|_| Accounts::default()).collect(),
             reasons: (0..REASONS).map(|_| AtomicU64::new(0)).collect(),
-            limits: Mutex::new(vec![IcmpBucket::default(); ICMP_BUCKETS as usize + 1]),
+            limits: Mutex::new(vec![IcmpBucket::default(); ICMP_BUCKETS as usize + 2]),
             localities: Memory::new(LOCALITIES),
             remembered: Mutex::default(),
             random: AtomicU64::new(0),

@@ -171,6 +171,14 @@ impl Tables for HostTables {
         })
     }
 
+    fn is_shed(&self, rate: u32) -> bool {
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(bucket) = limits.get_mut(ICMP_BUCKETS as usize + 1) else { return false };
+        let (seen, shed) = limit::turn(bucket.tokens, rate);
+        bucket.tokens = seen;
+        shed
+    }
+
     fn walk<W: Walk>(&self, count: u32, walk: &mut W) {
         let _ = (0..count).any(|i| walk.step(self, i));
     }

@@ -34,6 +34,8 @@ pub(crate) struct Site {
     members: Vec<(u32, u8)>,
     /// Where services are: address, port (0 for every), protocol.
     served: Vec<(IpAddr, u16, u8)>,
+    /// Whether most frames are handshakes, so that tables of one bucket, overflow buckets included, become full.
+    crowded: bool,
     /// Marks that have services, of each family.
     marks: [Vec<u32>; 2],
 }

@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 
+use etherparse::icmpv4::DestUnreachableHeader;
+use etherparse::{IcmpEchoHeader, Icmpv4Type, Icmpv6Type, icmpv4, icmpv6};
 use lb_common::abi::{Connection4, Connection6, connection_flags};
 use lb_common::conn::protocol;
 use lb_common::flow_table::Word;
 use lb_common::testing::DIRECTOR_MAC;
 
-use super::super::frames::{Carried, FrameSpec};
+use super::super::frames::{CLIENT_MAC, Carried, FrameSpec, icmp_message};
 use super::{CLIENT_PORTS, CLIENTS4, CLIENTS6, PORTS, Random, Site, Step, VIRTUAL4, VIRTUAL6, ip};
 
 /// Types of the chunks of SCTP packets: every event, the common ones more often, and such as are not known.
@@ -95,6 +97,59 @@ impl Site {
         self.between(random, source, destination, protocol)
     }
 
+    /// A segment that establishes a connection that is half-open, or opens another one.
+    pub(super) fn handshake(&self, random: &mut Random) -> FrameSpec {
+        let mut ends: Vec<Ends> = Vec::new();
+        for bucket in self.tables.connections4.all() {
+            ends.extend(bucket.ways.iter().filter(|c| is_half_open(c.word, c.flags)).map(ends4));
+        }
+        for bucket in self.tables.connections6.all() {
+            ends.extend(bucket.ways.iter().filter(|c| is_half_open(c.word, c.flags)).map(ends6));
+        }
+        ends.retain(|(.., protocol)| *protocol == protocol::TCP);
+        if !ends.is_empty() {
+            let (source, destination, _) = random.one_of(&ends);
+            return FrameSpec::new(DIRECTOR_MAC, source, destination, Carried::Tcp(16));
+        }
+        let mut spec = self.request(random);
+        spec.source.set_port(50_000 + random.below(1000) as u16);
+        FrameSpec { carried: Carried::Tcp(2), ttl: 64, ..spec }
+    }
+
+    /// An ICMP error about the packet that would answer a frame: from a router, about as much of it as it likes to quote.
+    pub(super) fn error(&self, random: &mut Random) -> Step {
+        let frame = self.reply(random).filter(|_| random.once_in(2));
+        let frame = frame.unwrap_or_else(|| self.request(random));
+        let answer = FrameSpec { source: frame.destination, destination: frame.source, ..frame.clone() };
+        let mut quoted = answer.build().split_off(14);
+        quoted.truncate(random.one_of(&[20, 28, 36, 38, 48, 58, 68, 1000]));
+        if random.once_in(20) {
+            let at = random.below(quoted.len() as u32) as usize;
+            quoted[at] = random.next() as u8;
+        }
+        let to = frame.destination.ip();
+        let routers =
+            if to.is_ipv6() { ["2001:db8:c::fe", "2001:db8:b::fe"] } else { ["203.0.113.9", "198.51.100.9"] };
+        let from = if random.once_in(3) { frame.source.ip() } else { ip(random.one_of(&routers)) };
+        let (four, six) = match random.below(4) {
+            0 => (
+                Icmpv4Type::TimeExceeded(icmpv4::TimeExceededCode::TtlExceededInTransit),
+                Icmpv6Type::DestinationUnreachable(icmpv6::DestUnreachableCode::Port),
+            ),
+            1 => {
+                let echo = IcmpEchoHeader { id: 1, seq: 2 };
+                (Icmpv4Type::EchoRequest(echo), Icmpv6Type::EchoRequest(echo))
+            }
+            _ => {
+                let large = DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: 1400 };
+                (Icmpv4Type::DestinationUnreachable(large), Icmpv6Type::PacketTooBig { mtu: 1400 })
+            }
+        };
+        let macs = [DIRECTOR_MAC, CLIENT_MAC];
+        let ttl = if random.once_in(15) { 1 } else { 60 };
+        Step::Frame { frame: icmp_message(macs, from, to, ttl, &quoted, four, six), ifindex: 1 }
+    }
+
     /// A frame from a real server of a NAT connection, if there is one.
     pub(super) fn reply(&self, random: &mut Random) -> Option<FrameSpec> {
         let mut ends = Vec::new();
@@ -157,6 +212,13 @@ impl Site {
         }
         if source.is_ipv4() && random.once_in(10) {
             spec.options = vec![1; 4 * random.below(11) as usize];
+            spec.df = random.once_in(2);
+        }
+        if random.once_in(3) {
+            spec.ds = random.next() as u8;
+        }
+        if protocol == protocol::TCP && random.once_in(4) {
+            spec.tcp_options = tcp_options(random);
         }
         if random.once_in(20) {
             spec.mac = [0, 0, 0x5e, 0, 5, 1];
@@ -219,22 +281,51 @@ const fn is_reply(word: u32, flags: u16) -> bool {
     Word(word).is_live() && flags & connection_flags::REPLY != 0
 }
 
+/// Whether an entry is live, of the client's direction, and its connection not established.
+const fn is_half_open(word: u32, flags: u16) -> bool {
+    let word = Word(word);
+    word.is_live() && word.has(Word::WEAK) && flags & connection_flags::REPLY == 0
+}
+
 fn reply4(c: &Connection4) -> Option<Ends> {
-    let [a, b, d, e, f, g, h, i] = c.key.addresses.to_le_bytes();
-    let (source, destination, protocol) = ports(c.key.rest);
-    is_reply(c.word, c.flags).then(|| {
-        (SocketAddr::from(([a, b, d, e], source)), SocketAddr::from(([f, g, h, i], destination)), protocol)
-    })
+    is_reply(c.word, c.flags).then(|| ends4(c))
 }
 
 fn reply6(c: &Connection6) -> Option<Ends> {
+    is_reply(c.word, c.flags).then(|| ends6(c))
+}
+
+fn ends4(c: &Connection4) -> Ends {
+    let [a, b, d, e, f, g, h, i] = c.key.addresses.to_le_bytes();
+    let (source, destination, protocol) = ports(c.key.rest);
+    (SocketAddr::from(([a, b, d, e], source)), SocketAddr::from(([f, g, h, i], destination)), protocol)
+}
+
+fn ends6(c: &Connection6) -> Ends {
     let address = |words: [u64; 2]| lb_common::family::bytes(words);
     let (source, destination, protocol) = ports(c.key.rest);
-    is_reply(c.word, c.flags).then(|| {
-        (
-            SocketAddr::from((address(c.key.source), source)),
-            SocketAddr::from((address(c.key.destination), destination)),
-            protocol,
-        )
-    })
+    (
+        SocketAddr::from((address(c.key.source), source)),
+        SocketAddr::from((address(c.key.destination), destination)),
+        protocol,
+    )
+}
+
+/// Options of a TCP header, mostly in order: a maximum segment size among others, at any place.
+fn tcp_options(random: &mut Random) -> Vec<u8> {
+    let mut options = Vec::new();
+    for _ in 0..random.below(4) {
+        let one: &[u8] = match random.below(6) {
+            0 => &[1],
+            1 => &[4, 2],
+            2 => &[3, 3, 7],
+            3 => &[8, 10, 0, 0, 0, 1, 0, 0, 0, 0],
+            4 => &[1, 1],
+            _ => &[random.next() as u8, random.below(9) as u8],
+        };
+        options.extend(one);
+    }
+    options.extend([2, 4, random.next() as u8, random.next() as u8]);
+    options.resize(options.len().next_multiple_of(4), 1);
+    options
 }

@@ -1,5 +1,6 @@
 //! The walk over tables that packets filled, in memory of this process.
 
+mod defence;
 mod model;
 mod site;
 
@@ -122,6 +123,35 @@ fn what_moves_is_not_mended() {
     while sweeper.step_over(&memory, 30, |_| None) == Step::More {}
     while sweeper.step_over(&memory, 31, |_| None) == Step::More {}
     assert_eq!(sweeper.statistics().drift, [], "nothing known of its packets");
+}
+
+#[test]
+fn a_bucket_forgets_connections_without_an_entry_once_it_is_empty() {
+    // One bucket, and four overflow buckets.
+    let (memory, services) = site(1);
+    let mut sweeper = Sweeper::new();
+    let marked = || {
+        let tables = MappedTables::new(&memory, 10);
+        Store::<V4>::bucket(&tables, FlowTable::Connections, 0).unwrap().gate() & gate::STATELESS != 0
+    };
+    for port in 4000..4050 {
+        for flags in [SYN, ACK] {
+            assert_eq!(pass(&memory, &services, 10, &frame(0, 1, port, flags)), Action::Transmit);
+        }
+    }
+    assert!(marked());
+    assert_eq!(sweep(&mut sweeper, &memory, 11).live4, 20);
+    assert_eq!(counts(&memory, 0), (20, 0, 0), "no other is counted");
+    assert!(marked(), "it is full");
+    // All but one end.
+    pass(&memory, &services, 12 + 900 * HZ, &frame(0, 1, 4000, ACK));
+    let entries = sweep(&mut sweeper, &memory, 12 + 900 * HZ).live4;
+    assert_eq!(counts(&memory, 0), (u32::try_from(entries).unwrap(), 0, 0));
+    assert_eq!(sweep(&mut sweeper, &memory, 13 + 1800 * HZ).live4, 0);
+    assert!(!marked());
+    assert_eq!(counts(&memory, 0), (0, 0, 0));
+    let stray = frame(0, 1, 4049, ACK);
+    assert_eq!(pass(&memory, &services, 14 + 1800 * HZ, &stray), Action::Pass, "nobody's");
 }
 
 #[test]

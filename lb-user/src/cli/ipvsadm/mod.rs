@@ -19,6 +19,8 @@ use std::io::{self, BufRead, Write};
 
 use self::command::Command;
 pub use self::names::Names;
+#[cfg(test)]
+pub(crate) use self::names::NoNames;
 use self::parse::Wrong;
 pub use self::usage::help;
 use super::Control;

@@ -18,3 +18,23 @@ pub trait Names {
     /// The name of a port.
     fn port_to_service(&self, port: u16, protocol: Protocol) -> Option<String>;
 }
+
+/// Knows nobody.
+#[cfg(test)]
+pub(crate) struct NoNames;
+
+#[cfg(test)]
+impl Names for NoNames {
+    fn host_to_addr(&self, _: &str) -> Option<Ipv4Addr> {
+        None
+    }
+    fn service_to_port(&self, _: &str, _: Protocol) -> Option<u16> {
+        None
+    }
+    fn addr_to_host(&self, _: IpAddr) -> Option<String> {
+        None
+    }
+    fn port_to_service(&self, _: u16, _: Protocol) -> Option<String> {
+        None
+    }
+}

@@ -1,9 +1,8 @@
 //! The texts and the exit codes of lbadm's own subcommands.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use clap::CommandFactory;
 
+use super::super::ipvsadm::NoNames;
 use super::*;
 use crate::api::{
     AnsweredElsewhere, DestinationView, ErrorKind, InterfaceStatus, Neighbour, Rates, ReasonCount,
@@ -36,24 +35,6 @@ fn detach_names_the_interfaces_or_says_why_not() {
     let refused = printed(&["detach"], Err(ControlError { message, hint: Some("stop it first".to_owned()) }));
     let text = "error: cannot detach: lbd of instance default is running\nhint: stop it first\n".to_owned();
     assert_eq!(refused, (1, String::new(), text));
-}
-
-/// Knows nobody.
-struct NoNames;
-
-impl Names for NoNames {
-    fn host_to_addr(&self, _: &str) -> Option<Ipv4Addr> {
-        None
-    }
-    fn service_to_port(&self, _: &str, _: Protocol) -> Option<u16> {
-        None
-    }
-    fn addr_to_host(&self, _: IpAddr) -> Option<String> {
-        None
-    }
-    fn port_to_service(&self, _: u16, _: Protocol) -> Option<String> {
-        None
-    }
 }
 
 fn printed(words: &[&str], answer: Result<Vec<Response>, ControlError>) -> (u8, String, String) {
@@ -300,4 +281,39 @@ fn the_command_line_is_sound_and_its_help_shows_both_grammars() {
     for text in ["status", "--instance <NAME>", "lbadm -A|-E SERVICE", "--tun-type ipip|gue|gre"] {
         assert!(help.contains(text), "{text} is not in\n{help}");
     }
+}
+
+#[test]
+fn what_everything_counted() {
+    let stats =
+        Stats { connections: 177, in_packets: 928, out_packets: 510, in_bytes: 69_241, out_bytes: 59_548 };
+    let rates = Rates { connections: 1, in_packets: 20, out_packets: 3, in_bytes: 1300, out_bytes: 4 };
+    let answer = || Ok(vec![Response::Stats { stats, rates }]);
+    let (code, out, _) = printed(&["stats"], answer());
+    assert_eq!(code, 0);
+    let expected = [
+        "             TOTAL  PER SECOND",
+        "connections  177    1",
+        "packets in   928    20",
+        "packets out  510    3",
+        "bytes in     69241  1300",
+        "bytes out    59548  4",
+        "",
+    ];
+    assert_eq!(out, expected.join("\n"));
+    // The columns of /proc/net/ip_vs_stats.
+    let (_, out, _) = printed(&["stats", "--proc"], answer());
+    let expected = [
+        "   Total Incoming Outgoing         Incoming         Outgoing",
+        "   Conns  Packets  Packets            Bytes            Bytes",
+        "      B1      3A0      1FE            10E79             E89C",
+        "",
+        " Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s",
+        "       1       14        3              514                4",
+        "",
+    ];
+    assert_eq!(out, expected.join("\n"));
+    let (_, out, _) = printed(&["stats", "--json"], answer());
+    let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&value["stats"]["in_bytes"], &value["rates"]["in_packets"]), (&69_241.into(), &20.into()));
 }

@@ -85,7 +85,7 @@ fn changes(command: Command) -> Result<Vec<MarkChange>, Command> {
         Command::Insert(number, rules) => {
             each(rules, &|(n, rule)| MarkChange::Insert { number: number.saturating_add(n), rule })
         }
-        Command::Replace(number, rule) => vec![MarkChange::Replace { number, rule: Box::new(rule) }],
+        Command::Replace(number, rule) => vec![MarkChange::Replace { number, rule }],
         Command::Delete(rules) => each(rules, &|(_, rule)| MarkChange::Delete { rule }),
         Command::DeleteNumber { ipv6, number } => vec![MarkChange::DeleteNumber { ipv6, number }],
         Command::Flush { ipv6 } => vec![MarkChange::Flush { ipv6 }],

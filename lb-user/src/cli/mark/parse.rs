@@ -11,7 +11,7 @@ use crate::model::MarkRule;
 pub(super) enum Command {
     Append(Vec<MarkRule>),
     Insert(u32, Vec<MarkRule>),
-    Replace(u32, MarkRule),
+    Replace(u32, Box<MarkRule>),
     Delete(Vec<MarkRule>),
     DeleteNumber {
         ipv6: bool,
@@ -239,7 +239,7 @@ impl Parser<'_> {
                 };
                 let mut rules = self.draft.rules()?;
                 match (rules.pop(), rules.is_empty()) {
-                    (Some(rule), true) => Ok(Command::Replace(number, rule)),
+                    (Some(rule), true) => Ok(Command::Replace(number, Box::new(rule))),
                     _ => wrong("one rule cannot be replaced by several: give one source and one destination"),
                 }
             }

@@ -166,7 +166,7 @@ fn every_command_is_told_apart() {
     for (line, expected) in [
         ("-I PREROUTING -j ACCEPT", Command::Insert(1, vec![accept()])),
         ("-I PREROUTING 3 -j ACCEPT", Command::Insert(3, vec![accept()])),
-        ("--replace PREROUTING 3 -j ACCEPT", Command::Replace(3, accept())),
+        ("--replace PREROUTING 3 -j ACCEPT", Command::Replace(3, Box::new(accept()))),
         ("-D PREROUTING -j ACCEPT", Command::Delete(vec![accept()])),
         ("-D PREROUTING 2", Command::DeleteNumber { ipv6: false, number: 2 }),
         ("-6 -D PREROUTING 2", Command::DeleteNumber { ipv6: true, number: 2 }),

@@ -45,7 +45,7 @@ error: unknown key `something-else` of the director
 2 | something-else = 1
   | ^^^^^^^^^^^^^^
   |
-  = help: known here: interfaces
+  = help: known here: interfaces, mh-table-size
 ",
     );
 }

@@ -2,6 +2,7 @@
 
 mod file;
 mod service;
+mod sysctl;
 
 use std::net::SocketAddr;
 
@@ -40,6 +41,7 @@ fn a_file_with_everything() {
     let text = r#"
         [director]
         interfaces = ["eth0", "eth1.100"]
+        mh-table-size = 65521
 
         [timeouts]
         tcp = 1000
@@ -115,6 +117,7 @@ fn a_file_with_everything() {
     "#;
     let config = parse(text, "lbd.toml").unwrap();
     assert_eq!(config.interfaces, ["eth0", "eth1.100"]);
+    assert_eq!(config.mh_table_size, Some(65_521));
     assert_eq!(config.timeouts, Some(Timeouts { tcp: 1000, tcp_fin: 60, udp: 300 }));
     assert_eq!(config.tables.connections, 0x10_0000);
     assert_eq!((config.tables.services, config.tables.slots), (8_192, 4_194_304));

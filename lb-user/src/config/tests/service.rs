@@ -1,6 +1,8 @@
 //! The full text of each error of services and destinations.
 
+use super::super::parse;
 use super::refused;
+use crate::model::{Tunnel, TunnelChecksum, TunnelKind};
 
 #[test]
 fn keys_of_a_service() {
@@ -331,4 +333,52 @@ error: destination 198.51.100.11:80 is defined twice in this service
   = help: remove one of the two
 ",
     );
+}
+
+#[test]
+fn encapsulations() {
+    let service = |lines: &str| {
+        format!(
+            "[[service]]\ntcp = \"192.0.2.1:80\"\n[[service.destination]]\naddress = \"198.51.100.11\"\n{lines}\n"
+        )
+    };
+    for (lines, kind, port, checksum) in [
+        ("method = \"tunnel\"", TunnelKind::Ipip, 0, TunnelChecksum::None),
+        (
+            "method = \"tunnel\"\ntunnel = \"gre\"\ntunnel-checksum = \"csum\"",
+            TunnelKind::Gre,
+            0,
+            TunnelChecksum::Checksum,
+        ),
+        (
+            "method = \"tunnel\"\ntunnel = \"gue\"\ntunnel-port = 6080\ntunnel-checksum = \"remcsum\"",
+            TunnelKind::Gue,
+            6080,
+            TunnelChecksum::Remote,
+        ),
+    ] {
+        let config = parse(&service(lines), "lbd.toml").unwrap();
+        assert_eq!(config.services[0].1[0].tunnel, Some(Tunnel { kind, port, checksum }), "{lines}");
+    }
+    for (lines, wrong) in [
+        ("tunnel = \"gre\"", "`tunnel` is only for tunnels"),
+        ("method = \"nat\"\ntunnel-port = 1", "`tunnel-port` is only for tunnels"),
+        ("method = \"tunnel\"\ntunnel = \"vxlan\"", "unknown encapsulation `vxlan`"),
+        ("method = \"tunnel\"\ntunnel = \"gue\"", "gue needs a port"),
+        ("method = \"tunnel\"\ntunnel = \"gre\"\ntunnel-port = 9", "only gue has a port"),
+        ("method = \"tunnel\"\ntunnel-checksum = \"csum\"", "ipip has no checksum"),
+        (
+            "method = \"tunnel\"\ntunnel = \"gre\"\ntunnel-checksum = \"remcsum\"",
+            "gre has no remote checksum",
+        ),
+        (
+            "method = \"tunnel\"\ntunnel = \"gre\"\ntunnel-checksum = \"crc\"",
+            "unknown checksum variant `crc`",
+        ),
+    ] {
+        let text = parse(&service(lines), "lbd.toml").unwrap_err().to_string();
+        assert!(text.contains(wrong), "{lines}: {text}");
+    }
+    let text = parse("[tunnels]\nouter-source = \"10.0.0.0/33\"\n", "lbd.toml").unwrap_err().to_string();
+    assert!(text.contains("is no network that outer addresses can come from"), "{text}");
 }

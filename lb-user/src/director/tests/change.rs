@@ -59,12 +59,7 @@ fn services_and_destinations_that_are_not_there_or_there_already() {
 #[test]
 fn what_this_version_does_not_do_is_refused() {
     let mut w = one(Scheduler::Rr);
-    let mut tunnel = destination("198.51.100.12:80", 1);
-    tunnel.method = ForwardingMethod::Tunnel;
-    tunnel.tunnel = Some(Tunnel { kind: TunnelKind::Ipip, port: 0, checksum: TunnelChecksum::None });
     for request in [
-        add(tcp(VIP), tunnel),
-        add(tcp(VIP), destination("[2001:db8:1::11]:80", 1)),
         // The director's own address by NAT on another port.
         add(tcp(VIP), destination("127.0.0.1:8080", 1)),
     ] {
@@ -135,6 +130,14 @@ fn values_out_of_range_are_refused() {
         (with(|d| d.weight = 65_536), ErrorKind::OutOfRange),
         (with(|d| d.upper = u32::MAX), ErrorKind::Invalid),
         (with(|d| d.method = ForwardingMethod::Bypass), ErrorKind::Invalid),
+        (with(|d| d.address = "[2001:db8:1::11]:80".parse().unwrap()), ErrorKind::Invalid),
+        (
+            with(|d| {
+                d.method = ForwardingMethod::Tunnel;
+                d.tunnel = Some(Tunnel { kind: TunnelKind::Gue, port: 0, checksum: TunnelChecksum::None });
+            }),
+            ErrorKind::Invalid,
+        ),
         (with(|d| d.address = "224.0.0.1:80".parse().unwrap()), ErrorKind::Invalid),
         (with(|d| d.address = "0.0.0.0:80".parse().unwrap()), ErrorKind::Invalid),
         (add_service(service(tcp("192.0.2.1:0"), Scheduler::Rr)), ErrorKind::Invalid),

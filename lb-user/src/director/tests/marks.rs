@@ -130,28 +130,33 @@ fn owners_keep_their_rules_apart() {
     w.is_settled();
 }
 
+/// The flag that turns the prefilter off, where it is set.
+fn unfiltered(w: &World) -> u32 {
+    w.maps.layout.settings.flags & settings_flags::NO_PREFILTER
+}
+
 #[test]
 fn only_marks_that_have_services_concern_packets() {
     let mut w = World::new();
     append(&mut w, &[rule("192.0.2.2", 31), MarkRule { target: MarkTarget::set(2), ..rule("0.0.0.0", 0) }]);
-    assert_eq!((bits(&w), w.maps.layout.settings.flags), (0, 0));
+    assert_eq!((bits(&w), unfiltered(&w)), (0, 0));
     w.does(add_service(service(fwmark(1), Scheduler::Rr)));
-    assert_eq!((bits(&w), w.maps.layout.settings.flags), (2, 0));
+    assert_eq!((bits(&w), unfiltered(&w)), (2, 0));
     w.is_settled();
     w.does(add_service(service(fwmark(2), Scheduler::Rr)));
-    assert_eq!(w.maps.layout.settings.flags, settings_flags::NO_PREFILTER);
+    assert_eq!(unfiltered(&w), settings_flags::NO_PREFILTER);
     w.is_settled();
     w.does(Request::DeleteService { key: fwmark(2) });
-    assert_eq!((bits(&w), w.maps.layout.settings.flags), (2, 0));
+    assert_eq!((bits(&w), unfiltered(&w)), (2, 0));
     // A rule that sets some bits of the mark may make it any that has them.
     let or = MarkTarget::Mark { value: 1, mask: 1 };
     append(&mut w, &[MarkRule { target: or, ..rule("192.0.2.8", 32) }]);
     assert_eq!(bits(&w), 3);
     let not = MarkRule { destination: Some(Test::not("192.0.2.8".parse().unwrap())), ..mark(1, 1) };
     append(&mut w, &[not]);
-    assert_eq!(w.maps.layout.settings.flags, settings_flags::NO_PREFILTER);
+    assert_eq!(unfiltered(&w), settings_flags::NO_PREFILTER);
     w.does(Request::ChangeMarks { changes: vec![MarkChange::Flush { ipv6: false }] });
-    assert_eq!((bits(&w), w.maps.layout.settings.flags), (0, 0));
+    assert_eq!((bits(&w), unfiltered(&w)), (0, 0));
     w.is_settled();
 }
 

@@ -2,14 +2,14 @@
 //! schedulers over the maps that come of it.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use lb_common::tables::Count;
 use serde_json::Value;
 
 use super::world::World;
 use crate::api::{Request, Response};
-use crate::cli::ipvsadm::{Names, Personality, Session};
+use crate::cli::ipvsadm::{NoNames, Personality, Session};
 use crate::cli::{Control, ControlError};
 use crate::model::{Fwmark, Protocol, ServiceKey};
 
@@ -59,23 +59,6 @@ impl Control for World {
             Err(refusal) => part(Response::Refused(refusal)),
         }
         Ok(())
-    }
-}
-
-struct NoNames;
-
-impl Names for NoNames {
-    fn host_to_addr(&self, _: &str) -> Option<Ipv4Addr> {
-        None
-    }
-    fn service_to_port(&self, _: &str, _: Protocol) -> Option<u16> {
-        None
-    }
-    fn addr_to_host(&self, _: IpAddr) -> Option<String> {
-        None
-    }
-    fn port_to_service(&self, _: u16, _: Protocol) -> Option<String> {
-        None
     }
 }
 

@@ -63,7 +63,11 @@ fn timeouts_are_the_kernels_until_set() {
 #[test]
 fn services_turn_the_lookups_on_that_they_need() {
     let mut w = World::new();
-    let flags = |w: &World| w.maps.layout.settings.flags;
+    // Those that are no sysctl's.
+    let flags = |w: &World| {
+        w.maps.layout.settings.flags
+            & (settings_flags::FTP | settings_flags::ANY_PORT | settings_flags::NO_PREFILTER)
+    };
     w.does(add_service(service(tcp("192.0.2.1:21"), Scheduler::Rr)));
     assert_eq!(flags(&w), settings_flags::FTP);
     let mut any = service(tcp("192.0.2.1:0"), Scheduler::Rr);

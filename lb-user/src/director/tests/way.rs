@@ -16,7 +16,7 @@ fn ip(address: &str) -> std::net::IpAddr {
 }
 
 fn hop(last: u8, ifindex: u32) -> NextHop {
-    NextHop::Resolved { mac: [2, 0, 0, 0, 0, last], ifindex, gateway: None, mtu: 1500 }
+    NextHop::Resolved { mac: [2, 0, 0, 0, 0, last], ifindex, gateway: None, mtu: 1500, source: SOURCE }
 }
 
 fn one() -> World {
@@ -166,7 +166,7 @@ fn the_mtu_goes_with_the_way_and_never_widens_before_it() {
     w.ops.clear();
     let by = |ifindex, mtu| Event::NextHop {
         address: ip("198.51.100.11"),
-        next_hop: NextHop::Resolved { mac: [2, 0, 0, 0, 0, 11], ifindex, gateway: None, mtu },
+        next_hop: NextHop::Resolved { mac: [2, 0, 0, 0, 0, 11], ifindex, gateway: None, mtu, source: SOURCE },
     };
     w.event(by(2, 1400));
     assert_eq!(std::mem::take(&mut w.ops), [MapOp::SetMtu { id, mtu: 1400 }]);

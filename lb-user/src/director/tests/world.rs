@@ -35,7 +35,7 @@ pub(super) struct World {
     next: u64,
 }
 
-pub(super) const CAPACITY: Capacity = Capacity { services: 64, destinations: 64, slots: 4096 };
+pub(super) const CAPACITY: Capacity = Capacity { services: 64, destinations: 64, slots: 65_536 };
 
 impl World {
     pub(super) fn new() -> Self {
@@ -220,12 +220,15 @@ fn folded(address: IpAddr) -> u32 {
     }
 }
 
+/// The director's own address, as routes prefer it.
+pub(super) const SOURCE: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1)));
+
 fn by_last_byte(address: IpAddr) -> NextHop {
     let last = match address {
         IpAddr::V4(a) => a.octets()[3],
         IpAddr::V6(a) => a.octets()[15],
     };
-    NextHop::Resolved { mac: [2, 0, 0, 0, 0, last], ifindex: 2, gateway: None, mtu: 1500 }
+    NextHop::Resolved { mac: [2, 0, 0, 0, 0, last], ifindex: 2, gateway: None, mtu: 1500, source: SOURCE }
 }
 
 pub(super) fn tcp(address: &str) -> ServiceKey {
