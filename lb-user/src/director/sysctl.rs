@@ -23,6 +23,7 @@ const fn flag(sysctl: Sysctl) -> Option<u32> {
         Sysctl::ExpireNodestConnUdp => settings_flags::EXPIRE_NODEST_UDP,
         Sysctl::ExpireQuiescentTemplate => settings_flags::EXPIRE_QUIESCENT_TEMPLATE,
         Sysctl::KeepExtendedTemplate => settings_flags::KEEP_EXTENDED_TEMPLATE,
+        Sysctl::SloppySctp => settings_flags::SLOPPY_SCTP,
         Sysctl::SloppyTcp => settings_flags::SLOPPY_TCP,
         Sysctl::AmDroprate
         | Sysctl::Amemthresh

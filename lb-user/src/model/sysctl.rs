@@ -21,6 +21,7 @@ pub enum Sysctl {
     LblcExpiration,
     LblcrExpiration,
     SecureTcp,
+    SloppySctp,
     SloppyTcp,
 }
 
@@ -45,7 +46,7 @@ const fn row(name: &'static str, default: u32, most: u32, what: &'static str) ->
 
 impl Sysctl {
     /// Every one, by name.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::AmDroprate,
         Self::Amemthresh,
         Self::ConnReuseMode,
@@ -58,6 +59,7 @@ impl Sysctl {
         Self::LblcExpiration,
         Self::LblcrExpiration,
         Self::SecureTcp,
+        Self::SloppySctp,
         Self::SloppyTcp,
     ];
 
@@ -135,6 +137,9 @@ impl Sysctl {
                 MODE,
                 "TCP states by the stricter table; 0 never, 1 while memory is short (then shown as 2), 3 always",
             ),
+            Self::SloppySctp => {
+                row("sloppy_sctp", 0, MOST, "any SCTP packet but ABORT may open a connection, not only INIT")
+            }
             Self::SloppyTcp => {
                 row("sloppy_tcp", 0, MOST, "any TCP segment but RST may open a connection, not only SYN")
             }
@@ -236,7 +241,7 @@ const fn absent(name: &'static str, default: &'static str, instead: &'static str
 }
 
 /// The sysctls of IPVS that do nothing in this version.
-pub const ABSENT: [AbsentSysctl; 20] = [
+pub const ABSENT: [AbsentSysctl; 19] = [
     absent("backup_only", "0", SYNC),
     absent(
         "cache_bypass",
@@ -258,8 +263,11 @@ pub const ABSENT: [AbsentSysctl; 20] = [
         "the director sends no \"fragmentation needed\" of its own: give the way to the servers the clients' MTU",
     ),
     absent("run_estimation", "1", ESTIMATION),
-    absent("schedule_icmp", "0", "only TCP and UDP are balanced; ICMP passes to the director's own stack"),
-    absent("sloppy_sctp", "0", "this version does not balance SCTP"),
+    absent(
+        "schedule_icmp",
+        "0",
+        "only TCP, UDP and SCTP are scheduled; ICMP passes to the director's own stack",
+    ),
     absent("snat_reroute", "1", "answers of NAT always take the director's route to the client"),
     absent("sync_persist_mode", "0", SYNC),
     absent("sync_ports", "1", SYNC),
