@@ -230,10 +230,16 @@ fn judge_other(frame: &[u8]) -> Option<Result<(), String>> {
             if header.header_checksum != header.calc_header_checksum() {
                 return Some(Err("IPv4 checksum".into()));
             }
+            if usize::from(header.total_len) + 14 != frame.len() {
+                return Some(Err(format!("IPv4 total length is {}", header.total_len)));
+            }
             (header.protocol.0, frame.get(14 + header.header_len()..14 + usize::from(header.total_len))?)
         }
         _ => {
             let (header, _) = Ipv6Header::from_slice(&frame[14..]).ok()?;
+            if usize::from(header.payload_length) + 54 != frame.len() {
+                return Some(Err(format!("IPv6 payload length is {}", header.payload_length)));
+            }
             (header.next_header.0, frame.get(54..54 + usize::from(header.payload_length))?)
         }
     };

@@ -260,10 +260,14 @@ pub const ABSENT: [AbsentSysctl; 19] = [
     absent(
         "pmtu_disc",
         "1",
-        "the director sends no \"fragmentation needed\" of its own: give the way to the servers the clients' MTU",
+        "what does not fit is answered with \"fragmentation needed\"; the director never fragments",
     ),
     absent("run_estimation", "1", ESTIMATION),
-    absent("schedule_icmp", "0", "only TCP and UDP are balanced; ICMP passes to the director's own stack"),
+    absent(
+        "schedule_icmp",
+        "0",
+        "an ICMP error opens no connection; one about a connection that is there goes where that one goes",
+    ),
     absent("snat_reroute", "1", "answers of NAT always take the director's route to the client"),
     absent("sync_persist_mode", "0", SYNC),
     absent("sync_ports", "1", SYNC),
