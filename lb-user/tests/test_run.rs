@@ -58,6 +58,7 @@ mod test_run {
         let mut kernel = Kernel::open();
         let fixtures = all();
         println!("{} fixtures, {} ticks a second", fixtures.len(), kernel.hz());
+        println!("verified instructions: {:?}", kernel.verified());
         for fixture in fixtures {
             run(&mut kernel, fixture);
         }

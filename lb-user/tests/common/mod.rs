@@ -189,6 +189,13 @@ impl Kernel {
         }
     }
 
+    /// How many instructions this kernel's verifier looked at, of the programs that open connections: it gives up at a
+    /// million.
+    pub(crate) fn verified(&mut self) -> [u32; 3] {
+        [ProgramName::Director, ProgramName::Open4, ProgramName::Open6]
+            .map(|program| self.dataplane.facts(program).unwrap().verified)
+    }
+
     /// Ticks a second of this kernel.
     pub(crate) fn hz(&self) -> u32 {
         self.dataplane.clock().hz()
