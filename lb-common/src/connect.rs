@@ -23,27 +23,28 @@ use crate::tables::{Count, Direction, FlowTable, Opening, Store, View};
 const FTP_DATA: [u8; 2] = 20_u16.to_be_bytes();
 
 /// A packet without connection (ip_vs_core.c: ip_vs_schedule and the protocols' conn_schedule):
-/// `opening.packet`. `KNOWN`: what a persistence engine makes of it is in `opening.call`.
+/// `opening.packet`. `KNOWN`: what a persistence engine makes of it is in `opening.call`. `None`: its destination is
+/// chosen, `opening.destination`, and [`admit`] goes on.
 #[inline(always)]
 pub(crate) fn schedule<const KNOWN: bool, F: Family, T: Store<F>>(
     tables: &T,
     settings: &Settings,
     opening: &mut Opening<F>,
-) -> Verdict<F> {
-    let (protocol, source_port) = (opening.packet.protocol, opening.packet.ports.source);
+) -> Option<Verdict<F>> {
+    let source_port = opening.packet.ports.source;
     stateless::ask::<F, T>(tables, settings, opening);
     if opening.stray == stateless::REFUSED {
-        return Verdict::Pass(Reason::NotAnOpener);
+        return Some(Verdict::Pass(Reason::NotAnOpener));
     }
     serve::<F, T>(tables, settings, opening);
     if opening.served == 0 {
-        return Verdict::Pass(Reason::NoService);
+        return Some(Verdict::Pass(Reason::NoService));
     }
     if settings.drop_rate != 0 && tables.is_shed(settings.drop_rate) {
-        return Verdict::Drop(Reason::Shed);
+        return Some(Verdict::Drop(Reason::Shed));
     }
     if source_port == FTP_DATA {
-        return Verdict::Pass(Reason::FtpData);
+        return Some(Verdict::Pass(Reason::FtpData));
     }
     opening.now = tables.now();
     opening.link = 0;
@@ -54,17 +55,17 @@ pub(crate) fn schedule<const KNOWN: bool, F: Family, T: Store<F>>(
         if opening.service.engine == 0 {
             opening.call = 0;
         } else if !KNOWN {
-            return Verdict::Engine;
+            return Some(Verdict::Engine);
         } else if opening.call == 0 {
             // Dropped without a word (ip_vs_core.c: ip_vs_schedule, *ignored = -1).
-            return Verdict::Drop(Reason::NoCallId);
+            return Some(Verdict::Drop(Reason::NoCallId));
         }
         persist::choose(tables, settings, opening);
     }
     if opening.stray != stateless::NO {
         stateless::follow(tables, settings, opening);
         if opening.destination == NONE && opening.stray == stateless::INTRUDES {
-            return Verdict::Pass(Reason::NotAnOpener);
+            return Some(Verdict::Pass(Reason::NotAnOpener));
         }
     }
     if opening.destination == NONE {
@@ -72,9 +73,21 @@ pub(crate) fn schedule<const KNOWN: bool, F: Family, T: Store<F>>(
         // By way of memory: the verifier then follows one path from here.
         opening.destination = crate::abi::through(&mut opening.room.cell, u64::from(id)) as u32;
         if opening.destination == NONE {
-            return Verdict::Reply(IcmpError::PortUnreachable, Reason::NoDestination);
+            return Some(Verdict::Reply(IcmpError::PortUnreachable, Reason::NoDestination));
         }
     }
+    None
+}
+
+/// Lets a packet in whose destination [`schedule`] has chosen: its connection's entries, the counts, the way. All that one
+/// leaves behind lies in `opening`: in the kernel a program of its own, for the verifier's sake.
+#[inline(always)]
+pub(crate) fn admit<F: Family, T: Store<F>>(
+    tables: &T,
+    settings: &Settings,
+    opening: &mut Opening<F>,
+) -> Verdict<F> {
+    let protocol = opening.packet.protocol;
     if is_one_packet(&opening.service, protocol) {
         // Counted, forwarded, forgotten (ip_vs_core.c: IP_VS_CONN_F_ONE_PACKET).
         tables.account_connection(opening.destination);

@@ -2,7 +2,7 @@
 
 use crate::abi::{Hop, INTERFACES, Settings};
 use crate::conn::{Common, Every, Life, protocol};
-use crate::connect::schedule;
+use crate::connect::{admit, schedule};
 use crate::direct::{Verdict, direct, read};
 use crate::family::{Family, V4, V6};
 use crate::frame::Frame;
@@ -35,6 +35,8 @@ pub enum Action {
     Related,
     /// It opens a connection of a service with a persistence engine: [`engine`] decides.
     Engine,
+    /// Its connection's destination is chosen: [`admitted`] goes on.
+    Admit,
 }
 
 /// Directs a frame that came in by interface `ifindex`. [`Action::Open`] asks for [`open`] with the
@@ -135,7 +137,27 @@ fn opened<const ENGINE: bool, F: Parse + Encapsulated + Icmp, T: Store<F>, Fr: F
         DROPPED => return Action::Drop,
         _ => return Action::Pass,
     }
-    let verdict = schedule::<ENGINE, F, T>(tables, settings, &mut opening);
+    match schedule::<ENGINE, F, T>(tables, settings, &mut opening) {
+        Some(verdict) => {
+            let entrance = Entrance { ifindex, mac: None };
+            execute::<Every, F, T, Fr>(tables, frame, entrance, &opening.packet, verdict)
+        }
+        None => Action::Admit,
+    }
+}
+
+/// Directs a frame of family `F` whose connection's destination is chosen: [`open`] or [`engine`] said
+/// [`Action::Admit`], and what they found lies in the room for opening. A program of its own in the kernel: the
+/// verifier of 6.1 would follow every way to a destination through all that comes after it.
+#[inline(always)]
+pub fn admitted<F: Parse + Encapsulated + Icmp, T: Store<F>, Fr: Frame>(
+    tables: &T,
+    frame: &mut Fr,
+    ifindex: u32,
+) -> Action {
+    let Some(settings) = tables.settings() else { return refuse(tables, Reason::Internal) };
+    let Some(mut opening) = tables.scratch() else { return refuse(tables, Reason::Internal) };
+    let verdict = admit(tables, settings, &mut opening);
     let entrance = Entrance { ifindex, mac: None };
     execute::<Every, F, T, Fr>(tables, frame, entrance, &opening.packet, verdict)
 }
@@ -154,7 +176,11 @@ fn take_in<const ENGINE: bool, F: Parse, T: Store<F>, Fr: Frame>(
     opening: &mut Opening<F>,
 ) -> u32 {
     let packet = F::network(frame).ok_or(Reason::Malformed);
-    match packet.and_then(|network| F::packet::<Every, Fr>(frame, network)) {
+    // Engines are of UDP alone.
+    let read = packet.and_then(|network| {
+        if ENGINE { F::packet::<Common, Fr>(frame, network) } else { F::packet::<Every, Fr>(frame, network) }
+    });
+    match read {
         Ok(packet) => {
             opening.packet = packet;
             opening.sender = sender(frame, ifindex);

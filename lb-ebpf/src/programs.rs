@@ -8,7 +8,7 @@ use lb_common::abi::programs;
 use lb_common::family::{V4, V6};
 use lb_common::frame::Frame as _;
 use lb_common::reason::Reason;
-use lb_common::run::{Action, encapsulate, engine, open, other, related, run};
+use lb_common::run::{Action, admitted, encapsulate, engine, open, other, related, run};
 use lb_common::tables::Tables as _;
 
 use crate::frame::KernelFrame;
@@ -22,6 +22,7 @@ trait Programs {
     const RELATED: u32;
     const ENGINE: u32;
     const ENCAP: u32;
+    const ADMIT: u32;
 }
 
 impl Programs for V4 {
@@ -30,6 +31,7 @@ impl Programs for V4 {
     const RELATED: u32 = programs::RELATED4;
     const ENGINE: u32 = programs::ENGINE4;
     const ENCAP: u32 = programs::ENCAP4;
+    const ADMIT: u32 = programs::ADMIT4;
 }
 
 impl Programs for V6 {
@@ -38,6 +40,7 @@ impl Programs for V6 {
     const RELATED: u32 = programs::RELATED6;
     const ENGINE: u32 = programs::ENGINE6;
     const ENCAP: u32 = programs::ENCAP6;
+    const ADMIT: u32 = programs::ADMIT6;
 }
 
 /// Jumps to a program of [`maps::OPENERS`]; comes back where the daemon has not put it there.
@@ -79,7 +82,15 @@ pub fn director(ctx: XdpContext) -> u32 {
 /// Whether another program is to go on.
 #[inline(always)]
 const fn goes_on(action: Action) -> bool {
-    matches!(action, Action::Open | Action::Other | Action::Related | Action::Engine | Action::Encapsulate(_))
+    matches!(
+        action,
+        Action::Open
+            | Action::Other
+            | Action::Related
+            | Action::Engine
+            | Action::Admit
+            | Action::Encapsulate(_)
+    )
 }
 
 /// Does what a program says, in the program that goes on where there is one.
@@ -94,6 +105,10 @@ fn go_on<P: Programs>(ctx: &XdpContext, action: Action) -> u32 {
             if hand_over(id).is_some() {
                 tail_call!(ctx, P::ENCAP);
             }
+            return missing(ctx);
+        }
+        Action::Admit => {
+            tail_call!(ctx, P::ADMIT);
             return missing(ctx);
         }
         action => return act(action),
@@ -120,6 +135,20 @@ pub fn open4(ctx: XdpContext) -> u32 {
 #[inline(always)]
 pub fn open6(ctx: XdpContext) -> u32 {
     go_on::<V6>(&ctx, open::<V6, _, _>(&tables(&ctx), &mut frame(&ctx), ingress(&ctx)))
+}
+
+/// Lets IPv4 connections in whose destination an opener has chosen.
+#[xdp]
+#[inline(always)]
+pub fn admit4(ctx: XdpContext) -> u32 {
+    go_on::<V4>(&ctx, admitted::<V4, _, _>(&tables(&ctx), &mut frame(&ctx), ingress(&ctx)))
+}
+
+/// Lets IPv6 connections in.
+#[xdp]
+#[inline(always)]
+pub fn admit6(ctx: XdpContext) -> u32 {
+    go_on::<V6>(&ctx, admitted::<V6, _, _>(&tables(&ctx), &mut frame(&ctx), ingress(&ctx)))
 }
 
 /// Opens IPv4 connections of services with a persistence engine: the opener's tail call for them.
@@ -204,7 +233,7 @@ fn act(action: Action) -> u32 {
         Action::Pass | Action::Open | Action::Other | Action::Related | Action::Engine => {
             xdp_action::XDP_PASS
         }
-        Action::Drop | Action::Encapsulate(_) => xdp_action::XDP_DROP,
+        Action::Drop | Action::Admit | Action::Encapsulate(_) => xdp_action::XDP_DROP,
         Action::Transmit => xdp_action::XDP_TX,
         // SAFETY: a helper without pointers.
         Action::Redirect(to) => unsafe { bpf_redirect(to, 0) as u32 },

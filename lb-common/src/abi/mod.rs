@@ -64,6 +64,10 @@ pub mod programs {
     pub const ENGINE4: u32 = 2;
     /// Opens IPv6 connections of services with a persistence engine.
     pub const ENGINE6: u32 = 3;
+    /// Lets IPv4 connections in whose destination is chosen.
+    pub const ADMIT4: u32 = 11;
+    /// Lets IPv6 connections in.
+    pub const ADMIT6: u32 = 12;
     /// Encapsulates IPv4 packets.
     pub const ENCAP4: u32 = 1;
     /// Encapsulates IPv6 packets.

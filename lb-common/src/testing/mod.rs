@@ -13,7 +13,7 @@ pub use self::site::{
 use crate::family::{V4, V6};
 use crate::frame::{Frame, SliceFrame};
 use crate::parse::{self, Link};
-use crate::run::{Action, encapsulate, engine, open, other, related, run};
+use crate::run::{Action, admitted, encapsulate, engine, open, other, related, run};
 use crate::tables::Store;
 
 /// Bytes in front of a frame that it may grow into (XDP_PACKET_HEADROOM).
@@ -21,7 +21,7 @@ const HEADROOM: usize = 256;
 
 /// Directs a frame as the kernel's programs do one after the other: [`run()`], then [`other`] for a frame of the other
 /// protocols, [`related`] for an error about a connection, [`open`] for one without connection, [`engine`] where its
-/// service has one, and [`encapsulate`] for one whose destination is behind a tunnel.
+/// service has one, [`admitted`] where a destination is chosen, and [`encapsulate`] for one whose destination is behind a tunnel.
 pub fn run_all<T: Store<V4> + Store<V6>, Fr: Frame>(tables: &T, frame: &mut Fr, ifindex: u32) -> Action {
     let mut action = run(tables, frame, ifindex);
     // The first program takes only frames of the two families for ones of the others.
@@ -48,6 +48,12 @@ pub fn run_all<T: Store<V4> + Store<V6>, Fr: Frame>(tables: &T, frame: &mut Fr, 
         action = match link {
             Link::V4 => engine::<V4, T, Fr>(tables, frame, ifindex),
             Link::V6 => engine::<V6, T, Fr>(tables, frame, ifindex),
+        };
+    }
+    if action == Action::Admit {
+        action = match link {
+            Link::V4 => admitted::<V4, T, Fr>(tables, frame, ifindex),
+            Link::V6 => admitted::<V6, T, Fr>(tables, frame, ifindex),
         };
     }
     if let Action::Encapsulate(id) = action {

@@ -172,7 +172,12 @@ fn hold_frame(tables: &HostTables, before: &[u64], frame: &[u8], action: Action,
                 |r: &Reason| matches!(r, Reason::NoDestination | Reason::TtlExceeded | Reason::PacketTooBig);
             assert!(counted.iter().all(|r| lost(r) || answered(r)), "{counted:?}");
         }
-        Action::Open | Action::Other | Action::Related | Action::Engine | Action::Encapsulate(_) => {
+        Action::Open
+        | Action::Other
+        | Action::Related
+        | Action::Engine
+        | Action::Admit
+        | Action::Encapsulate(_) => {
             panic!("the last program asks for another one")
         }
     }

@@ -145,7 +145,12 @@ fn hold(tables: &HostTables, frame: &[u8]) {
                 assert_eq!(judge(&after), Ok(()), "{frame:02x?}\n{after:02x?}");
             }
         }
-        Action::Open | Action::Other | Action::Related | Action::Engine | Action::Encapsulate(_) => {
+        Action::Open
+        | Action::Other
+        | Action::Related
+        | Action::Engine
+        | Action::Admit
+        | Action::Encapsulate(_) => {
             panic!("the last program asks for another one")
         }
     }

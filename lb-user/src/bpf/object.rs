@@ -32,6 +32,10 @@ pub enum ProgramName {
     Open4,
     /// Opens IPv6 connections; reached by tail call.
     Open6,
+    /// Lets IPv4 connections in whose destination is chosen; reached by tail call.
+    Admit4,
+    /// Lets IPv6 connections in; reached by tail call.
+    Admit6,
     /// Encapsulates IPv4 packets; reached by tail call.
     Encap4,
     /// Encapsulates IPv6 packets; reached by tail call.
@@ -58,9 +62,11 @@ pub enum ProgramName {
 
 impl ProgramName {
     /// The programs behind the director's tail calls, and their places in map `OPENERS`.
-    pub const TAIL_CALLED: [(u32, Self); 10] = [
+    pub const TAIL_CALLED: [(u32, Self); 12] = [
         (programs::OPEN4, Self::Open4),
         (programs::OPEN6, Self::Open6),
+        (programs::ADMIT4, Self::Admit4),
+        (programs::ADMIT6, Self::Admit6),
         (programs::OTHER4, Self::Other4),
         (programs::OTHER6, Self::Other6),
         (programs::ENGINE4, Self::Engine4),
@@ -78,6 +84,8 @@ impl ProgramName {
             Self::Director => "director",
             Self::Open4 => "open4",
             Self::Open6 => "open6",
+            Self::Admit4 => "admit4",
+            Self::Admit6 => "admit6",
             Self::Encap4 => "encap4",
             Self::Encap6 => "encap6",
             Self::Related4 => "related4",

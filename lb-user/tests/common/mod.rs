@@ -357,7 +357,7 @@ fn source(frame: &[u8]) -> u32 {
 /// XDP's number of an action (include/uapi/linux/bpf.h: enum xdp_action).
 pub(crate) fn number(action: Action) -> u32 {
     match action {
-        Action::Drop | Action::Encapsulate(_) => 1,
+        Action::Drop | Action::Admit | Action::Encapsulate(_) => 1,
         Action::Pass | Action::Open | Action::Other | Action::Related | Action::Engine => 2,
         Action::Transmit => 3,
         Action::Redirect(_) => 4,

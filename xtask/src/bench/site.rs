@@ -9,7 +9,7 @@ use aya::{
     programs::{ProgramFd, Xdp},
 };
 use lb_common::abi::programs::{
-    ENCAP4, ENCAP6, ENGINE4, ENGINE6, OPEN4, OPEN6, OTHER4, OTHER6, RELATED4, RELATED6,
+    ADMIT4, ADMIT6, ENCAP4, ENCAP6, ENGINE4, ENGINE6, OPEN4, OPEN6, OTHER4, OTHER6, RELATED4, RELATED6,
 };
 use lb_common::{
     abi::{Connection4, Counters, Counts, FlowKey4, Hop, Interface, Settings, WAYS, connection_flags},
@@ -52,9 +52,9 @@ const SEED: [u64; 4] =
 const HZ: u32 = 1000;
 
 /// Programs of the director, as in the shipped object.
-pub(super) const DIRECTOR: [&str; 14] = [
-    "director", "open4", "open6", "other4", "other6", "engine4", "engine6", "encap4", "encap6", "related4",
-    "related6", "clock", "empty", "pass",
+pub(super) const DIRECTOR: [&str; 16] = [
+    "director", "open4", "open6", "admit4", "admit6", "other4", "other6", "engine4", "engine6", "encap4",
+    "encap6", "related4", "related6", "clock", "empty", "pass",
 ];
 /// What is measured beside them.
 const PROBES: [&str; 11] = [
@@ -115,6 +115,8 @@ impl Site {
         for (place, name) in [
             (OPEN4, "open4"),
             (OPEN6, "open6"),
+            (ADMIT4, "admit4"),
+            (ADMIT6, "admit6"),
             (OTHER4, "other4"),
             (OTHER6, "other6"),
             (ENGINE4, "engine4"),
