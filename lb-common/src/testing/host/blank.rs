@@ -1,11 +1,68 @@
-//! Room for opening a connection.
+//! Room for opening a connection: one of each thread, as the kernel has one of each CPU, so that what one program leaves
+//! there the next one finds.
+
+use core::cell::Cell;
+use core::ops::{Deref, DerefMut};
 
 use crate::abi::{Hop, LocalityKey, Service};
-use crate::family::{Family, Ports};
+use crate::family::{Family, Ports, V4, V6};
 use crate::flow_table::{Body, Place, Removed, Room, Word};
 use crate::parse::Packet;
 use crate::sched::Subject;
 use crate::tables::Opening;
+
+thread_local! {
+    static KEPT4: Cell<Option<Opening<V4>>> = const { Cell::new(None) };
+    static KEPT6: Cell<Option<Opening<V6>>> = const { Cell::new(None) };
+}
+
+/// Families whose room is kept.
+pub trait Kept: Family {
+    /// Puts something where this thread keeps it; what was there.
+    fn swap(with: Option<Opening<Self>>) -> Option<Opening<Self>>;
+}
+
+impl Kept for V4 {
+    fn swap(with: Option<Opening<Self>>) -> Option<Opening<Self>> {
+        KEPT4.replace(with)
+    }
+}
+
+impl Kept for V6 {
+    fn swap(with: Option<Opening<Self>>) -> Option<Opening<Self>> {
+        KEPT6.replace(with)
+    }
+}
+
+/// The thread's room, given back when dropped.
+#[derive(Debug)]
+pub struct Lent<F: Kept>(Opening<F>);
+
+impl<F: Kept> Lent<F> {
+    /// The room; arbitrary at first.
+    pub(super) fn take() -> Self {
+        Self(F::swap(None).unwrap_or_else(blank))
+    }
+}
+
+impl<F: Kept> Deref for Lent<F> {
+    type Target = Opening<F>;
+    fn deref(&self) -> &Opening<F> {
+        &self.0
+    }
+}
+
+impl<F: Kept> DerefMut for Lent<F> {
+    fn deref_mut(&mut self) -> &mut Opening<F> {
+        &mut self.0
+    }
+}
+
+impl<F: Kept> Drop for Lent<F> {
+    fn drop(&mut self) {
+        F::swap(Some(self.0));
+    }
+}
 
 /// Room for opening a connection, filled with what the decision must not rely on.
 pub(super) fn blank<F: Family>() -> Opening<F> {

@@ -3,7 +3,7 @@
 use core::sync::atomic::Ordering;
 use std::sync::PoisonError;
 
-use super::blank::blank;
+use super::blank::Lent;
 use super::{HostTables, random_number};
 use crate::abi::{
     Destination, Entry4, Entry6, FwmarkKey, ICMP_BUCKETS, INTERFACES, Interface, LOCALITY_MEMBERS, Locality,
@@ -13,7 +13,7 @@ use crate::family::{Family, V4, V6};
 use crate::frame::Frame;
 use crate::limit::{self, Limit};
 use crate::reason::Reason;
-use crate::tables::{Count, Direction, FlowTable, Opening, Route, Store, Tables, Walk};
+use crate::tables::{Count, Direction, FlowTable, Route, Store, Tables, Walk};
 
 const NO_INTERFACE: Interface = Interface {
     ifindex: 0,
@@ -186,10 +186,10 @@ impl Tables for HostTables {
 
 impl Store<V4> for HostTables {
     type Entry = Entry4;
-    type Scratch<'a> = Box<Opening<V4>>;
+    type Scratch<'a> = Lent<V4>;
 
-    fn scratch(&self) -> Option<Box<Opening<V4>>> {
-        Some(Box::new(blank()))
+    fn scratch(&self) -> Option<Lent<V4>> {
+        Some(Lent::take())
     }
 
     fn bucket(&self, table: FlowTable, index: u32) -> Option<Entry4> {
@@ -214,10 +214,10 @@ impl Store<V4> for HostTables {
 
 impl Store<V6> for HostTables {
     type Entry = Entry6;
-    type Scratch<'a> = Box<Opening<V6>>;
+    type Scratch<'a> = Lent<V6>;
 
-    fn scratch(&self) -> Option<Box<Opening<V6>>> {
-        Some(Box::new(blank()))
+    fn scratch(&self) -> Option<Lent<V6>> {
+        Some(Lent::take())
     }
 
     fn bucket(&self, table: FlowTable, index: u32) -> Option<Entry6> {
