@@ -154,7 +154,10 @@ fn associations_reach_their_server_and_their_client() -> Result<()> {
         ensure!(listed.contains(&"C-REPLIED".to_owned()), "{}", director.adm("-Lnc")?);
         ends.reply(132, &sctp(COOKIE_ACK, PORT, own), "NAT, COOKIE ACK")?;
         let counted = counts(&director)?;
-        ensure!(counted == [1, 0, 2, 2], "NAT counted {counted:?}");
+        // The two hosts know no SCTP: they may answer each packet with an ICMP error, which goes the connection's way too.
+        let [active, inactive, from_client, from_server] = counted;
+        ensure!([active, inactive] == [1, 0], "NAT counted {counted:?}");
+        ensure!((2..=4).contains(&from_client) && (2..=4).contains(&from_server), "NAT counted {counted:?}");
         Ok(())
     })
 }
@@ -181,7 +184,11 @@ fn ipsec_follows_its_key_exchange() -> Result<()> {
                 ends.reply(ESP, &packet, "ESP from the server")?;
             }
             let counted = counts(&director)?;
-            ensure!(counted == [0, 1, 2, u64::from(nat)], "{method} counted {counted:?}");
+            // Nobody listens on port 500: by NAT the ICMP error about it comes by as well.
+            let answers = u64::from(nat)..=2 * u64::from(nat);
+            let [active, inactive, from_client, from_server] = counted;
+            ensure!([active, inactive, from_client] == [0, 1, 2], "{method} counted {counted:?}");
+            ensure!(answers.contains(&from_server), "{method} counted {counted:?}");
             director.adm("-C")?;
         }
         Ok(())
