@@ -111,8 +111,8 @@ fn without_lbd(scene: &mut Scene, report: &mut Report) -> Result<()> {
     report.chapter("lbd dies under load");
     report.say("  The data path is in the kernel: it goes on when lbd is killed, and lbd finds it again.");
     let interface = scene.site.director_interfaces().into_iter().next().context("no interface")?;
-    report.command("client", "curl --limit-rate 20M http://192.0.2.2/file | sha256sum      # 100 MB");
-    let mut transfer = Download::start(&scene.site, "demo", "http://192.0.2.2/file", "20M", FILE_SIZE)?;
+    report.command("client", "curl --limit-rate 10M http://192.0.2.2/file | sha256sum      # 100 MB");
+    let mut transfer = Download::start(&scene.site, "demo", "http://192.0.2.2/file", "10M", FILE_SIZE)?;
     transfer.wait_for(1, 3)?;
     report.command(
         "director",
