@@ -6,7 +6,7 @@
 mod host;
 mod site;
 
-pub use self::host::{HostTables, random_number};
+pub use self::host::{HostTables, Lent, random_number};
 pub use self::site::{
     DIRECTOR_MAC, MhServer, ServiceSpec, fill, mark_rule, mark_words, mh_table, name_words, weights,
 };

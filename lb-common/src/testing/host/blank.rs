@@ -40,7 +40,8 @@ pub struct Lent<F: Kept>(Opening<F>);
 
 impl<F: Kept> Lent<F> {
     /// The room; arbitrary at first.
-    pub(super) fn take() -> Self {
+    #[must_use]
+    pub fn take() -> Self {
         Self(F::swap(None).unwrap_or_else(blank))
     }
 }

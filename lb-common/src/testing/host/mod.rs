@@ -1,6 +1,7 @@
 //! The maps as ordinary memory.
 
 mod blank;
+pub use self::blank::Lent;
 mod tables;
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -12,8 +12,9 @@ use lb_common::family::{Family as _, V4, V6};
 use lb_common::frame::SliceFrame;
 use lb_common::fwd::ForwardingMethod;
 use lb_common::reason::Reason;
-use lb_common::run::{Action, open, run};
-use lb_common::tables::{Count, Direction, FlowTable, Opening, Route, Store, Tables, Walk};
+use lb_common::run::{Action, admitted, open, run};
+use lb_common::tables::{Count, Direction, FlowTable, Route, Store, Tables, Walk};
+use lb_common::testing::Lent;
 
 use super::super::{PassStatistics, Step, Sweeper};
 use crate::bpf::maps::Memory;
@@ -122,12 +123,12 @@ macro_rules! store {
         impl<'a> Store<$family> for World<'a> {
             type Entry = <MappedTables<'a> as Store<$family>>::Entry;
             type Scratch<'b>
-                = Box<Opening<$family>>
+                = Lent<$family>
             where
                 Self: 'b;
 
-            fn scratch(&self) -> Option<Box<Opening<$family>>> {
-                Store::<$family>::scratch(&self.mapped)
+            fn scratch(&self) -> Option<Self::Scratch<'_>> {
+                Some(Lent::take())
             }
             fn bucket(&self, table: FlowTable, index: u32) -> Option<Self::Entry> {
                 Store::<$family>::bucket(&self.mapped, table, index)
@@ -239,10 +240,16 @@ pub(super) fn pass(memory: &Memory, services: &[Service], now: u32, bytes: &[u8]
     if action != Action::Open {
         return action;
     }
-    if bytes[14] >> 4 == 4 {
+    let four = bytes[14] >> 4 == 4;
+    let opened = if four {
         open::<V4, _, _>(&world, &mut frame, IFINDEX)
     } else {
         open::<V6, _, _>(&world, &mut frame, IFINDEX)
+    };
+    match opened {
+        Action::Admit if four => admitted::<V4, _, _>(&world, &mut frame, IFINDEX),
+        Action::Admit => admitted::<V6, _, _>(&world, &mut frame, IFINDEX),
+        action => action,
     }
 }
 
